@@ -1,0 +1,1 @@
+"""ENUM: records, policy, stub server, simulated SBC, and judging routing from packets."""

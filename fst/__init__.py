@@ -1,0 +1,1 @@
+"""The functional system test: plan, site, cases, run, verdicts, evidence."""

@@ -1,0 +1,1 @@
+"""What every tester here speaks: numbers, captures, frames, findings, journals."""

@@ -1,0 +1,1 @@
+"""Warm standby: backup sets, restore, failover. Standard library only."""

@@ -1,0 +1,1 @@
+"""SIP and RTP as a probe on a tap sees them."""
