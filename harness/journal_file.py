@@ -28,7 +28,7 @@ class JournalFile:
         except OSError as error:
             raise ToolError(f"{path}: cannot start a journal: {error.strerror}") from error
 
-    def append(self, kind: str, **fields: Any) -> Event:  # noqa: ANN401 - JSON values
+    def append(self, kind: str, /, **fields: Any) -> Event:  # noqa: ANN401 - JSON values
         """Write one event of type *kind*, and return it once it is on the disk.
 
         Raises:

@@ -1,0 +1,144 @@
+"""Judges how an SBC spreads its lookups over ENUM servers, from what was recorded alone.
+
+Every rule is a pure function of lookups and gives findings that cite frames. Rules:
+
+    rotation.next-in-turn    each lookup goes to the server after the one asked last (plan B.3.2)
+    outage.detected          a server that is down was asked, and given up
+    outage.avoided           no lookup asks a server while it is held down (B.3.3, B.3.4, B.3.6)
+    outage.served            every lookup in an outage is answered by a live server
+    readmission.not-before   a failed server is left alone for the whole hold-down (B.3.5)
+    readmission.after        … and asked again once it is over, and answers (both: `hold_down`)
+
+Too few lookups to judge gives OTHER with how many more are needed, never PASS.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from enumtest.hold_down import MAX_CITED, NS, Group, cited, early_returns, given_up
+from enumtest.lookups import Lookup
+from harness.finding import Finding, Measurement, Outcome
+
+
+def rotation(lookups: Sequence[Lookup], group: Group, *, minimum: int) -> tuple[Finding, ...]:
+    """Judge strict turns over all servers; every lookup must have found its server well."""
+    rule, order = "rotation.next-in-turn", group.servers
+    expected = f"each lookup goes to the next of {', '.join(order)}"
+    if len(lookups) < minimum:
+        words, needed = f"{len(lookups)} of {minimum} lookups", minimum - len(lookups)
+        return (Finding(rule, Outcome.OTHER, expected, words, "lookups", needed=needed),)
+    troubled = [lookup for lookup in lookups if lookup.first.failed]
+    if troubled:
+        words = f"{len(troubled)} of {len(lookups)} lookups got no good answer from their server"
+        frames = cited(troubled)
+        return (Finding(rule, Outcome.OTHER, expected, words, "lookups", frames, len(lookups)),)
+    following = {name: order[(at + 1) % len(order)] for at, name in enumerate(order)}
+    wrong = [
+        (one, two)
+        for one, two in pairwise(lookups)
+        if two.first.server != following[one.last.server]
+    ]
+    if not wrong:
+        words = f"{len(lookups)} lookups in strict turn"
+        return (Finding(rule, Outcome.PASS, expected, words, "lookups", cited(lookups)),)
+    one, two = wrong[0]
+    words = (
+        f"{len(wrong)} of {len(lookups) - 1} turns wrong; first: frame {two.first.sends[0].frame} "
+        f"went to {two.first.server} where it was the turn of {following[one.last.server]}"
+    )
+    frames = tuple(lookup.first.sends[0].frame for pair in wrong for lookup in pair)
+    return (Finding(rule, Outcome.FAIL, expected, words, "turns", frames[:MAX_CITED]),)
+
+
+def shares(lookups: Sequence[Lookup], group: Group) -> tuple[Measurement, ...]:
+    """Return each server's share of first questions, in percent (no limits: rotation judges)."""
+    total = len(lookups)
+    return tuple(
+        Measurement(
+            f"share of {name}",
+            round(100 * sum(lookup.first.server == name for lookup in lookups) / total, 1)
+            if total
+            else None,
+            "%",
+        )
+        for name in group.servers
+    )
+
+
+def outage(
+    lookups: Sequence[Lookup], group: Group, down: frozenset[str], *, minimum: int
+) -> tuple[Finding, ...]:
+    """Judge the lookups made while the servers *down* were out of service and others lived."""
+    detected, last_ns = _detected(lookups, group, down)
+    return (
+        *detected,
+        _avoided(lookups, group, down),
+        _served(lookups, group, down, last_ns, minimum),
+    )
+
+
+def all_down(lookups: Sequence[Lookup], group: Group) -> tuple[Finding, ...]:
+    """Judge the lookups made while no server was in service: each noticed, then left alone."""
+    everyone = frozenset(group.servers)
+    detected, _ = _detected(lookups, group, everyone)
+    return (*detected, _avoided(lookups, group, everyone))
+
+
+def _detected(
+    lookups: Sequence[Lookup], group: Group, down: frozenset[str]
+) -> tuple[tuple[Finding, ...], int | None]:
+    """Return one finding a server of *down*, and when the last of them was first given up."""
+    first = {failure.server: failure for failure in reversed(given_up(lookups, group))}
+    findings = []
+    for name in (server for server in group.servers if server in down):
+        expected = f"{name} is asked while it is down, and given up"
+        failure = first.get(name)
+        if failure is None:
+            words = "no lookup met the outage"
+            found = Finding("outage.detected", Outcome.OTHER, expected, words, needed=1)
+        else:
+            words = f"given up after {(failure.at_ns - failure.asked_ns) / NS:.3f} s"
+            found = Finding("outage.detected", Outcome.PASS, expected, words, "s", failure.frames)
+        findings.append(found)
+    known = down <= first.keys()
+    return tuple(findings), max(first[name].at_ns for name in down) if known else None
+
+
+def _avoided(lookups: Sequence[Lookup], group: Group, down: frozenset[str]) -> Finding:
+    """No question to a server of *down* between its failure and the end of its hold-down."""
+    rule = "outage.avoided"
+    expected = f"no question to {', '.join(sorted(down))} for the hold-down after a failure"
+    early = [early_returns(name, lookups, group) for name in sorted(down)]
+    certain = [episode for sure, _ in early for episode in sure]
+    maybe = [episode for _, unsure in early for episode in unsure]
+    for found, outcome in ((certain, Outcome.FAIL), (maybe, Outcome.OTHER)):
+        if found:
+            backs = [episode.back for episode in found if episode.back is not None]
+            frames = tuple(frame for back in backs for frame in back.frames)[:MAX_CITED]
+            words = f"{len(found)} questions while held down"
+            return Finding(rule, outcome, expected, words, "questions", frames)
+    if not any(failure.server in down for failure in given_up(lookups, group)):
+        return Finding(rule, Outcome.OTHER, expected, "no failure was seen", needed=1)
+    return Finding(rule, Outcome.PASS, expected, "none", "questions")
+
+
+def _served(
+    lookups: Sequence[Lookup],
+    group: Group,
+    down: frozenset[str],
+    noticed_ns: int | None,
+    minimum: int,
+) -> Finding:
+    rule, live = "outage.served", [name for name in group.servers if name not in down]
+    expected = f"every lookup is answered by {' or '.join(live)}"
+    unserved = [lookup for lookup in lookups if lookup.last.failed]
+    if unserved:
+        words = f"{len(unserved)} of {len(lookups)} lookups got no answer"
+        return Finding(rule, Outcome.FAIL, expected, words, "lookups", cited(unserved))
+    after = [lookup for lookup in lookups if noticed_ns is not None and lookup.at_ns >= noticed_ns]
+    if len(after) < minimum:
+        words = f"{len(after)} of {minimum} lookups after the failure was noticed"
+        needed = minimum - len(after)
+        return Finding(rule, Outcome.OTHER, expected, words, "lookups", needed=needed)
+    words = f"{len(lookups)} lookups answered, {len(after)} after the failure was noticed"
+    return Finding(rule, Outcome.PASS, expected, words, "lookups", cited(after))

@@ -1,0 +1,88 @@
+"""The ENUM servers of a lab: what an exercise can do to them, and our stubs doing it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from enumtest.faults import Fault, PortClosed, parse_fault_rows
+from enumtest.policy import Action, Policy, Rule, default_answer
+from enumtest.server import EnumServers
+from fst.lab.tap import Tap
+from fst.site import Lab
+from harness.clock import Clock
+from harness.frame import Endpoint
+
+
+class LabServers(Protocol):
+    """A group of ENUM servers that the lab may stop and start."""
+
+    async def start(self) -> None:
+        """Start all, and return when they answer."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop all."""
+        ...
+
+    async def down(self, name: str) -> None:
+        """Take the service of *name* out of service."""
+        ...
+
+    async def up(self, name: str) -> None:
+        """Bring it back, and return when it answers."""
+        ...
+
+    async def install(self, rules: Sequence[Rule]) -> None:
+        """Put policy rules in force."""
+        ...
+
+    async def uninstall(self, names: Sequence[str]) -> None:
+        """Remove policy rules by name."""
+        ...
+
+
+class StubServers:
+    """Our own stub servers, all in this process."""
+
+    def __init__(
+        self, endpoints: Mapping[str, Endpoint], lab: Lab, apex: str, tap: Tap, clock: Clock
+    ) -> None:
+        """Serve an allow-all policy, with the faults that the site file's [lab] asks for."""
+        policy = Policy((), Action.ALLOW, {action: default_answer(action) for action in Action})
+        self._servers = EnumServers(endpoints, policy, clock, apex=apex, on_datagram=tap.sent)
+        self._faults = _faults(lab, tuple(endpoints))
+
+    async def start(self) -> None:
+        """Open the sockets; raises ToolError when one cannot be had."""
+        await self._servers.start()
+        for name, faults in self._faults.items():
+            await self._servers.set_faults(name, faults)
+
+    async def stop(self) -> None:
+        """Close the sockets."""
+        await self._servers.stop()
+
+    async def down(self, name: str) -> None:
+        """Close the port of *name*, as a stopped service does."""
+        await self._servers.set_faults(name, (PortClosed(),))
+
+    async def up(self, name: str) -> None:
+        """Open it again."""
+        await self._servers.set_faults(name, self._faults.get(name, ()))
+
+    async def install(self, rules: Sequence[Rule]) -> None:
+        """Put policy rules in force, ahead of the others."""
+        self._servers.set_policy(self._servers.policy.with_rules(rules))
+
+    async def uninstall(self, names: Sequence[str]) -> None:
+        """Remove policy rules by name."""
+        self._servers.set_policy(self._servers.policy.without(names))
+
+
+def _faults(lab: Lab, names: Sequence[str]) -> dict[str, tuple[Fault, ...]]:
+    """Return the faults of each server; "*" stands for all of them."""
+    rows = [
+        {"server": name, "kind": row.kind, **row.settings}
+        for row in lab.faults
+        for name in (names if row.server == "*" else (row.server,))
+    ]
+    return dict(parse_fault_rows({"faults": rows}, "lab.faults")) if rows else {}

@@ -1,0 +1,142 @@
+"""What one exercise recorded: a capture and the marks of what was done, and nothing else.
+
+Every verdict is computed from an `Observation` by pure functions, so it can be computed again from
+the run's folder by somebody else.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from enumtest.hold_down import Group
+from enumtest.lookups import Lookup, Traffic, read_traffic
+from fst.site import MS, Judging, SbcTable, Site
+from harness.capture import Capture
+from harness.dialplan import DialPlan
+from harness.frame import Datagrams, Endpoint, decode
+from harness.records import CallRecord
+from probetest.calls import read_calls
+
+
+class MarkKind(StrEnum):
+    """What the run did at a moment (it is in the journal too)."""
+
+    BEGIN = "begin"  # of the window that is judged
+    END = "end"
+    DOWN = "down"  # the servers named were taken out of service
+    UP = "up"
+    INSTALLED = "installed"  # the policy rules named
+    UNINSTALLED = "uninstalled"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One deed of the run, at wall time."""
+
+    at_ns: int
+    kind: MarkKind
+    names: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the mark as it stands in the journal."""
+        return {"mark_ns": self.at_ns, "kind": self.kind.value, "names": list(self.names)}
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The record of one exercise at one SBC."""
+
+    exercise: str
+    site: Site
+    sbc: SbcTable
+    judging: Judging
+    dial_plan: DialPlan
+    capture: Capture
+    dropped: int | None  # packets that the capture lost; None when it can't know
+    marks: tuple[Mark, ...]
+
+    @cached_property
+    def servers(self) -> dict[Endpoint, str]:
+        """Return address to name of the SBC's ENUM servers, in the SBC's order."""
+        return enum_endpoints(self.site, self.sbc, by_endpoint=True)
+
+    @cached_property
+    def group(self) -> Group:
+        """Return the servers and times that the site file declares."""
+        hold_down_ns = self.sbc.hold_down_ms * MS
+        tolerance = self.judging.hold_down_tolerance_percent / 100
+        return Group(
+            tuple(self.sbc.enum_servers),
+            self.sbc.timeout_ms * MS,
+            hold_down_ns,
+            round(hold_down_ns * tolerance),
+        )
+
+    @cached_property
+    def datagrams(self) -> Datagrams:
+        """Return the capture's UDP datagrams and TCP segments."""
+        return decode(self.capture)
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """Return all DNS traffic with the group's servers."""
+        return read_traffic(self.datagrams, self.servers, timeout_ns=self.sbc.timeout_ms * MS)
+
+    @cached_property
+    def customer_numbers(self) -> tuple[str, ...]:
+        """Return the numbers that belong to the site: a call to one of them is inbound."""
+        numbers = self.site.numbers
+        own = [place.number for place in self.site.destinations]
+        if numbers is not None:
+            own += [*numbers.plain, *numbers.allow, *numbers.terminate, *numbers.redirect]
+        return tuple(own)
+
+    @cached_property
+    def calls(self) -> tuple[CallRecord, ...]:
+        """Return the calls offered to the SBC, as its SIP messages show."""
+        sip = Endpoint(self.sbc.address, self.sbc.sip_port)
+        return read_calls(
+            self.datagrams, (sip,), self.dial_plan, customer_numbers=self.customer_numbers
+        )
+
+    def at(self, kind: MarkKind) -> int:
+        """Return when *kind* first happened; 0 when it never did."""
+        return next((mark.at_ns for mark in self.marks if mark.kind is kind), 0)
+
+    def between(self, from_ns: int, to_ns: int) -> tuple[Lookup, ...]:
+        """Return the lookups for tagged numbers that began in that time."""
+        return tuple(
+            lookup
+            for lookup in self.traffic.lookups
+            if from_ns <= lookup.at_ns <= to_ns and self.is_tagged(lookup)
+        )
+
+    def calls_between(self, from_ns: int, to_ns: int) -> tuple[CallRecord, ...]:
+        """Return the calls to tagged numbers that began in that time."""
+        return tuple(
+            call
+            for call in self.calls
+            if from_ns <= call.at_ns <= to_ns and call.destination in self.tagged
+        )
+
+    @cached_property
+    def tagged(self) -> frozenset[str]:
+        """Return the test numbers: the only ones that verdicts are taken from."""
+        return frozenset(self.customer_numbers)
+
+    def is_tagged(self, lookup: Lookup) -> bool:
+        """Say whether *lookup* is for a test number; a name that is no number is the site's."""
+        number = lookup.number(self.sbc.apex)
+        return number is None or str(number) in self.tagged
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Return when the judged window begins and ends (wall time)."""
+        return self.at(MarkKind.BEGIN), self.at(MarkKind.END)
+
+
+def enum_endpoints(site: Site, sbc: SbcTable, *, by_endpoint: bool) -> dict[Any, Any]:
+    """Return the ENUM servers of *sbc* in its order: endpoint to name, or name to endpoint."""
+    pairs = [(Endpoint(site.host(name).address, sbc.enum_port), name) for name in sbc.enum_servers]
+    return dict(pairs) if by_endpoint else {name: endpoint for endpoint, name in pairs}

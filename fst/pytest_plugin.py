@@ -1,0 +1,161 @@
+"""The pytest edge: options, the case fixture, and one run a session.
+
+Loaded into every pytest on the machine by its entry point, so nothing heavy is imported until a
+case of the plan is collected. Evidence is keyed by step and target, never by pytest's node id.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from fst.exercises import Exercise
+    from fst.matrix import Case
+    from fst.session import Session
+
+KEY = pytest.StashKey["Session"]()
+OUTCOME = "fst_outcome"  # user property of a test report
+MARKERS = (
+    "fst_case(step): the step of the plan that the test carries out",
+    "baseline: part A of the plan",
+    "enum: part B of the plan, and what tests ENUM",
+    "probe: part C of the plan",
+)
+
+
+class CaseRun:
+    """One case on one target, as a test sees it."""
+
+    def __init__(self, session: Session, case: Case, node: pytest.Item) -> None:
+        """Stand for *case* in *session*."""
+        self._session, self._case, self._node = session, case, node
+
+    def run(self, exercise: Exercise) -> None:
+        """Carry out *exercise* (once a run), judge, and fail the test unless the verdict is PASS."""
+        __tracebackhide__ = True
+        outcome, words = self._session.run_case(self._case, exercise)
+        self._node.user_properties.append((OUTCOME, outcome))
+        if outcome != "PASS":
+            pytest.fail(f"{outcome}: {words}", pytrace=False)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of a run."""
+    group = parser.getgroup("fst", "functional system test")
+    group.addoption("--fst-site", metavar="FILE", help="site file of the run")
+    group.addoption("--fst-out", metavar="DIR", default="evidence", help="where runs are kept")
+    group.addoption(
+        "--fst-set", metavar="KEY=VALUE", action="append", default=[],
+        help="lay a value over the site file, such as sbc.selection=hunt",
+    )  # fmt: skip
+    group.addoption(
+        "--fst-case", metavar="ID", action="append", default=[],
+        help="carry out only this case (B.3.4) or part (B.3); may be repeated",
+    )  # fmt: skip
+    parser.addini("fst_site", "site file used when --fst-site is not given", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers: an installed package's own ini file is not read by pytest."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks that a lab may implement."""
+    from fst import hookspecs  # noqa: PLC0415 - only when pytest asks
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each case one test a target of the site."""
+    if "fst_case" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("fst_case")
+    if marker is None:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid}: no fst_case marker")
+    cases = _session(metafunc.config).cases(str(marker.args[0]))
+    ids = [f"{case.step.id}@{case.target}" for case in cases]
+    metafunc.parametrize("fst_case", cases, ids=ids, indirect=True)
+
+
+@pytest.fixture
+def fst_case(request: pytest.FixtureRequest) -> CaseRun:
+    """One case of the plan on one target of the site."""
+    return CaseRun(_session(request.config), request.param, request.node)
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Show OTHER as what it is: not a pass, and not a fault of the system under test."""
+    if report.when == "call" and (OUTCOME, "OTHER") in report.user_properties:
+        return "other", "O", "OTHER"
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out cases that `--fst-case` does not name, and tell the run what was selected."""
+    session = config.stash.get(KEY, None)
+    if session is None:
+        return
+    kept = [item for item in items if session.wants(item)]
+    gone = [item for item in items if not session.wants(item)]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = kept
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say where the evidence lies."""
+    session = config.stash.get(KEY, None)
+    if session is not None and session.folder is not None:
+        terminalreporter.write_line(f"fst: report in {session.folder.path / 'report.html'}")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Close the run, and write its reports."""
+    run = session.config.stash.get(KEY, None)
+    if run is not None:
+        reasons = {2: "interrupted", 3: "harness error"}
+        run.finish(reasons.get(int(exitstatus), "all selected cases were run"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no socket open, even when the session never ran."""
+    run = config.stash.get(KEY, None)
+    if run is not None:
+        run.finish("pytest ended early")
+
+
+def _session(config: pytest.Config) -> Session:
+    """Return the session's run, read from the options at the first case collected."""
+    known = config.stash.get(KEY, None)
+    if known is not None:
+        return known
+    from fst.session import Session  # noqa: PLC0415 - heavy, and not for every pytest
+    from harness.errors import HarnessError  # noqa: PLC0415 - the same
+
+    named = config.getoption("--fst-site")
+    if named is None and config.getini("fst_site"):
+        named = str(config.rootpath / config.getini("fst_site"))
+    if named is None:
+        raise pytest.UsageError("the cases of the plan need --fst-site FILE")
+    try:
+        made = Session(
+            Path(named),
+            out=Path(config.getoption("--fst-out")),
+            settings=config.getoption("--fst-set"),
+            chosen=config.getoption("--fst-case"),
+            lab_parts=lambda file, site, sbc: config.hook.pytest_fst_lab_parts(
+                file=file, site=site, sbc=sbc
+            ),
+        )
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[KEY] = made
+    return made

@@ -1,0 +1,205 @@
+"""One run over the cases that were selected: opened at the first case, closed with its reports."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fst.exercises import Exercise
+from fst.matrix import Case, Form, HostEntry, Matrix, SiteHosts, build
+from fst.plan import Plan, default_plan
+from fst.report.model import Report
+from fst.report.model import build as build_report
+from fst.report.write import write_reports
+from fst.run_folder import RunFolder
+from fst.runner import LabParts, Runner
+from fst.settings import parse_settings
+from fst.site import SbcTable, Site, SiteFile, parse_site
+from harness.clock import SystemClock
+from harness.errors import HarnessError, InputError
+from harness.finding import Outcome
+from harness.journal_file import read
+
+if TYPE_CHECKING:
+    import pytest
+
+WATERMARKS = {"lab": "LAB", "site": ""}
+PartsOf = Callable[[SiteFile, Site, SbcTable], LabParts | None]
+OnVerdict = Callable[[Case, Outcome, str], None]
+
+
+def read_site_file(path: Path, settings: Sequence[str] = ()) -> tuple[SiteFile, Any, str]:
+    """Return the site file at *path*, its dial plan, and the hash of its text.
+
+    Raises:
+        InputError: it cannot be read, or has bad fields (one line each).
+    """
+    try:
+        content = path.read_bytes()
+        text = content.decode()
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}", file=str(path), fix="name a site file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError("not UTF-8 text", file=str(path), fix="name a site file") from error
+    file, dial_plan = parse_site(text, file=str(path), settings=parse_settings(settings))
+    return file, dial_plan, hashlib.sha256(content).hexdigest()
+
+
+def matrix_of(file: SiteFile, plan: Plan) -> Matrix:
+    """Return the forms and boxes that *plan* gives for the sites of *file*."""
+    sites = tuple(
+        SiteHosts(
+            site.name,
+            site.title,
+            site.standby,
+            tuple(HostEntry(host.name, host.role) for host in site.hosts),
+        )
+        for site in file.sites
+    )
+    return build(plan, sites)
+
+
+class Session:
+    """What a pytest session, or `fst run`, works on."""
+
+    def __init__(
+        self,
+        site_file: Path,
+        *,
+        out: Path,
+        settings: Sequence[str] = (),
+        chosen: Sequence[str] = (),
+        lab_parts: PartsOf = lambda _file, _site, _sbc: None,
+    ) -> None:
+        """Read the site file and lay it over the plan; nothing is written or opened yet.
+
+        Raises:
+            InputError: a bad site file, setting or case id.
+        """
+        self.plan, self._out, self._settings = default_plan(), out, tuple(settings)
+        self.site_file = site_file
+        self.file, self._dial_plan, self._site_sha256 = read_site_file(site_file, settings)
+        self.matrix = matrix_of(self.file, self.plan)
+        self._chosen, self._lab_parts = tuple(chosen), lab_parts
+        self.selected: set[str] = set()
+        self.on_verdict: OnVerdict = lambda _case, _outcome, _words: None
+        self.folder: RunFolder | None = None
+        self.report: Report | None = None
+        self._runner: Runner | None = None
+        ids = [step.id for step in self.plan.steps]
+        for name in self._chosen:
+            if not any(_within(one, name) for one in ids):
+                raise InputError(
+                    "no such case in the plan",
+                    field="--case",
+                    value=name,
+                    fix=f"use one of {', '.join(ids)}, or a part such as B.3",
+                )
+
+    def cases(self, step_id: str) -> list[Case]:
+        """Return the case of *step_id* on each target of the site, in print order."""
+        return [case for case in self.matrix.cases if case.step.id == step_id]
+
+    def wants(self, item: "pytest.Item") -> bool:
+        """Say whether a collected test is to run; a test that is no case always is."""
+        marker = item.get_closest_marker("fst_case")
+        if marker is None or "fst_case" not in getattr(item, "fixturenames", ()):
+            return True
+        return not self._chosen or any(_within(marker.args[0], name) for name in self._chosen)
+
+    def run_case(self, case: Case, exercise: Exercise) -> tuple[str, str]:
+        """Carry out and judge one case; return its outcome and words."""
+        try:
+            outcome, words = self._open().run_case(case, exercise)
+        except HarnessError as error:
+            self.on_verdict(case, Outcome.OTHER, str(error))
+            return Outcome.OTHER.value, str(error)
+        self.on_verdict(case, outcome, words)
+        return outcome.value, words
+
+    def finish(self, reason: str) -> None:
+        """Close the run and write its reports; a second call does nothing."""
+        if self._runner is None or self.folder is None or self.report is not None:
+            return
+        journal = self.folder.journal
+        code = build_report(read(self.folder.path)).exit_code()
+        journal.append("run.end", exit_code=code, reason=reason)
+        self._runner.close()
+        events = read(self.folder.path)
+        write_reports(self.folder.path, events)
+        self.report = build_report(events)
+
+    def _open(self) -> Runner:
+        """Return the runner, with its folder made and its journal begun."""
+        if self._runner is None:
+            clock = SystemClock()
+            self.folder = RunFolder(self._out, clock)
+            parts = {
+                f"{site.name}/{sbc.name}": found
+                for site in self.file.sites
+                for sbc in site.sbcs
+                if (found := self._lab_parts(self.file, site, sbc)) is not None
+            }
+            self._runner = Runner(
+                self.file, self._dial_plan, self.matrix, self.folder, clock, parts
+            )
+            self.folder.journal.append("run.start", **self._start_fields())
+        return self._runner
+
+    def _start_fields(self) -> dict[str, Any]:
+        """Return everything about the run that its reports need, so that the journal is enough."""
+        plan, people = self.plan, self.file.people
+        return {
+            "schema": 1,
+            "run": "" if self.folder is None else self.folder.run,
+            "title": plan.about.title,
+            "mode": self.file.mode,
+            "watermark": WATERMARKS[self.file.mode],
+            "tool_version": version("fst-harness"),
+            "plan": {
+                "id": plan.about.id,
+                "version": plan.about.version,
+                "title": plan.about.title,
+                "sha256": plan.sha256,
+            },
+            "site": {
+                "name": self.file.name,
+                "file": self.site_file.name,
+                "sha256": self._site_sha256,
+                "settings": list(self._settings),
+            },
+            "people": people.model_dump(),
+            "selected": sorted(self.selected) if self.selected else None,
+            "forms": [_form(form, plan) for form in self.matrix.forms],
+        }
+
+
+def _within(step_id: str, name: str) -> bool:
+    return step_id == name or step_id.startswith(f"{name}.")
+
+
+def _form(form: Form, plan: Plan) -> dict[str, Any]:
+    return {
+        "id": form.id,
+        "part": form.part,
+        "title": form.title,
+        "site": form.site,
+        "host": form.host,
+        "rows": [
+            {
+                "box": row.box,
+                "step": row.step.id,
+                "section": plan.section_of(row.step).title,
+                "text": row.step.text,
+                "expected": row.step.expected,
+                "mode": row.step.mode.value,
+                "target": row.target,
+                "not_applicable": row.not_applicable,
+                "notes": list(row.notes),
+            }
+            for row in form.rows
+        ],
+    }

@@ -1,0 +1,284 @@
+"""The site file: what stands where at a customer's, or in the lab, and what the SBC is set to do.
+
+TOML, read whole: every bad field is reported at once, each with its place, value and what to do.
+Addresses, times and numbers are declared here and proved by the run, never assumed from it.
+"""
+
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule, UserMatch
+from enumtest.pool import Selection
+from enumtest.sbc import AllDown, Failure
+from enumtest.source_uri import Framing
+from fst.plan import HostRole
+from harness.dialplan import DialPlan
+from harness.errors import InputError, NumberError
+from harness.frame import Endpoint
+from harness.number import ENUM_APEX, PhoneNumber
+
+MS = 1_000_000  # nanoseconds
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise ValueError("not an IP address; write it in figures, without a port") from error
+
+
+def _number(text: str) -> str:
+    try:
+        return str(PhoneNumber.parse(text))
+    except NumberError as error:
+        raise ValueError(f"{error.why}; write it as +16505550112") from error
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Number = Annotated[str, AfterValidator(_number)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+
+
+class _Table(BaseModel):
+    """A TOML table: unknown keys are errors, because a misspelt one would be silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class People(_Table):
+    """Who signs; blank where it is not known before the run."""
+
+    tester: str = ""
+    witness: str = ""
+    customer: str = ""
+
+
+class Host(_Table):
+    """One server under test."""
+
+    name: Name
+    role: HostRole
+    address: Address
+    interface: str = "eth2"
+
+
+class DecisionTable(_Table):
+    """One matcher on the URI that an ENUM answer yields; the first that fits decides."""
+
+    decision: Literal[Decision.ALLOW, Decision.TERMINATE, Decision.REDIRECT]
+    scheme: str = ""
+    host: str = ""
+    user: UserMatch = UserMatch.ANY
+
+
+class SbcTable(_Table):
+    """One session border controller, as the customer's engineer says it is set."""
+
+    name: Name
+    address: Address
+    sip_port: Port = 5060
+    next_hop: str  # address:port that calls go on to
+    redirect_hop: str = ""  # where redirected calls are seen to arrive; empty: the next hop
+    enum_servers: list[Name] = Field(min_length=1)  # in the SBC's own order
+    enum_port: Port = 53
+    apex: str = ENUM_APEX
+    selection: Selection = Selection.ROUND_ROBIN
+    timeout_ms: int = Field(ge=10, le=60_000)  # for one server, retransmissions included
+    retransmissions: int = Field(default=1, ge=0, le=10)
+    hold_down_ms: int = Field(ge=0, le=86_400_000)
+    failures: list[Failure] = [Failure.SILENCE]
+    all_down: AllDown = AllDown.FAIL_OPEN
+    source_code: int = Field(default=0, ge=0, le=65535)  # EDNS option with the calling number
+    source_framing: Framing = Framing.RAW
+    decisions: list[DecisionTable] = []
+
+    @model_validator(mode="after")
+    def _hops_are_endpoints(self) -> Self:
+        for hop in (self.next_hop, self.redirect_hop):
+            if hop:
+                Endpoint.parse(hop)
+        return self
+
+    @property
+    def rules(self) -> tuple[DecisionRule, ...]:
+        """Return the matchers in order; none in the file means the default idioms."""
+        own = tuple(DecisionRule(d.decision, d.scheme, d.host, d.user) for d in self.decisions)
+        return own or DEFAULT_RULES
+
+
+class Numbers(_Table):
+    """Tagged test numbers: the only calls that verdicts are taken from."""
+
+    callers: list[Number] = Field(min_length=1)
+    plain: list[Number] = Field(min_length=1)  # no test policy names them; the routing cases
+    allow: list[Number] = Field(min_length=1)
+    terminate: list[Number] = Field(min_length=1)
+    redirect: list[Number] = Field(min_length=1)
+
+
+class Destination(_Table):
+    """An internal destination for test calls, such as where redirected calls arrive."""
+
+    name: Name
+    number: Number
+    use: Literal["redirected", "terminated"]
+
+
+class Site(_Table):
+    """One location: its hosts, its SBCs, its test numbers."""
+
+    name: Name
+    title: str
+    standby: bool = False
+    hosts: list[Host] = Field(min_length=1)
+    sbcs: list[SbcTable] = []
+    numbers: Numbers | None = None
+    destinations: list[Destination] = []
+
+    def host(self, name: str) -> Host:
+        """Return the host called *name*."""
+        return next(host for host in self.hosts if host.name == name)
+
+    @property
+    def redirected_to(self) -> PhoneNumber:
+        """Return the number that redirected test calls must arrive at."""
+        chosen = next(place for place in self.destinations if place.use == "redirected")
+        return PhoneNumber.parse(chosen.number)
+
+
+class LabSbc(_Table):
+    """Where the lab's simulated SBC really behaves otherwise than the site file declares."""
+
+    hold_down_ms: int | None = Field(default=None, ge=0)
+    timeout_ms: int | None = Field(default=None, ge=10)
+    selection: Selection | None = None
+    drift_every: int = Field(default=0, ge=0)  # every so many turns the rotation slips by one
+
+
+class LabFault(_Table):
+    """A fault of one stub server in the lab, as in a faults file."""
+
+    server: str  # host name, or "*" for all
+    kind: str
+    settings: dict[str, str | int | float] = {}
+
+
+class Lab(_Table):
+    """What only a lab has: real times are short, servers are stubs, the SBC is simulated."""
+
+    caller: str = "127.0.0.1:0"  # where the simulated phones call from
+    waits_scale: float = Field(default=1.0, gt=0, le=1000)  # plan waits are divided by this
+    call_spacing_ms: int = Field(default=20, ge=1, le=60_000)
+    sbc: LabSbc = LabSbc()
+    faults: list[LabFault] = []
+
+
+class Judging(_Table):
+    """How many calls a verdict needs, and what timing error is no fault."""
+
+    rounds: int = Field(default=5, ge=2, le=1000)  # turns of the whole group, for rotation
+    hold_down_tolerance_percent: float = Field(default=8.0, ge=0, lt=20)
+
+
+class SiteFile(_Table):
+    """The whole file."""
+
+    name: str
+    mode: Literal["lab", "site"]
+    people: People = People()
+    dial_plan: dict[str, Any]
+    sites: list[Site] = Field(min_length=1)
+    judging: Judging = Judging()
+    lab: Lab | None = None
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        problems = [*_twice("sites", [site.name for site in self.sites])]
+        for at, site in enumerate(self.sites):
+            problems += _site_problems(f"sites.{at}", site)
+        if self.mode == "lab" and self.lab is None:
+            problems.append("lab: missing; a lab site needs the table [lab]")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def parse_site(
+    text: str, *, file: str = "", settings: Mapping[str, Any] | None = None
+) -> tuple[SiteFile, DialPlan]:
+    """Return the site file of *text* and its dial plan.
+
+    *settings* are dotted paths with values laid over the file (`--set`), see `fst.settings`.
+
+    Raises:
+        InputError: one line for every bad field, in the order of the file.
+    """
+    from fst.settings import lay_over  # noqa: PLC0415 - settings needs nothing of the models
+
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"not TOML: {error}", file=file, fix="correct the line named") from error
+    document = lay_over(document, settings or {}, file=file)
+    try:
+        site = SiteFile.model_validate(document)
+    except ValidationError as error:
+        raise InputError("\n".join(_lines(error, file))) from error
+    return site, DialPlan.from_table(site.dial_plan, file=file, field="dial_plan")
+
+
+def _lines(error: ValidationError, file: str) -> list[str]:
+    """Return one line a bad field: file, field, value, why."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        why = problem["msg"].removeprefix("Value error, ")
+        for one in why.splitlines():
+            if not place:  # a rule over several fields names its own places
+                lines.append(f"{file}: {one}" if file else one)
+                continue
+            value = None if problem["type"] == "missing" else problem["input"]
+            lines.append(str(InputError(one, file=file, field=place, value=value)))
+    return lines
+
+
+def _twice(place: str, names: list[str]) -> list[str]:
+    return [
+        f"{place}: {name!r} stands {names.count(name)} times; give each a name of its own"
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
+
+
+def _site_problems(place: str, site: Site) -> list[str]:
+    """Return what one site's tables say about each other that cannot be."""
+    problems = _twice(f"{place}.hosts", [host.name for host in site.hosts])
+    problems += _twice(f"{place}.sbcs", [sbc.name for sbc in site.sbcs])
+    enum = {host.name for host in site.hosts if host.role is HostRole.ENUM}
+    for at, sbc in enumerate(site.sbcs):
+        where = f"{place}.sbcs.{at}.enum_servers"
+        known = ", ".join(sorted(enum)) or "none"
+        problems += [
+            f"{where} = {name!r}: no ENUM server of this site; it has {known}"
+            for name in sbc.enum_servers
+            if name not in enum
+        ]
+        problems += _twice(where, list(sbc.enum_servers))
+    if site.sbcs and site.numbers is None:
+        problems.append(f"{place}.numbers: missing; a site with an SBC needs tagged test numbers")
+    if site.sbcs and not any(d.use == "redirected" for d in site.destinations):
+        problems.append(
+            f"{place}.destinations: none with use = 'redirected'; "
+            "the redirect case needs to know where the call must arrive"
+        )
+    if site.numbers is not None:
+        own = site.numbers
+        every = [*own.plain, *own.allow, *own.terminate, *own.redirect]
+        problems += _twice(f"{place}.numbers", every)
+    return problems

@@ -1,0 +1,98 @@
+"""Who calls and who is called: a global number, local digits, nobody shown, or something else.
+
+Laws: two parties are the same when their `text` is; that text fits a table and never holds a
+control character, whatever a peer sent.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from harness.errors import InputError
+from harness.number import PhoneNumber
+
+MAX_OPAQUE_CHARS = 64  # of text that is no number, kept as a key in tables
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A party known all over the world by its E.164 number."""
+
+    number: PhoneNumber
+
+    @property
+    def text(self) -> str:
+        """Return the number with its plus sign."""
+        return str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Digits that mean something only inside *plan*: an extension, 911, a service code."""
+
+    digits: str
+    plan: str  # name of the dial plan, or the domain of a phone-context
+
+    @property
+    def text(self) -> str:
+        """Return the digits and where they hold, such as "1001@main"."""
+        return f"{self.digits}@{self.plan}"
+
+
+@dataclass(frozen=True, slots=True)
+class Restricted:
+    """A caller who asked not to be shown, or whose network did."""
+
+    @property
+    def text(self) -> str:
+        """Return the one word for all spellings of it."""
+        return "restricted"
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Anything else: a name, a device id, digits no rule explains."""
+
+    text: str  # printable, bounded; see `opaque`
+
+    def __post_init__(self) -> None:
+        """Refuse what would not fit a table; `opaque` makes it fit."""
+        if len(self.text) > MAX_OPAQUE_CHARS or not self.text.isprintable():
+            raise InputError("not printable, or too long", field="opaque", value=self.text)
+
+
+Party = Global | Local | Restricted | Opaque
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Who *raw* names, and the rule that says so."""
+
+    party: Party
+    rule: str
+    raw: str
+
+    @property
+    def text(self) -> str:
+        """Return the party in normalised form."""
+        return self.party.text
+
+
+def opaque(text: str) -> Opaque:
+    r"""Return *text* as a party: printable, at most 64 characters, two texts never alike.
+
+    >>> opaque("a\x00b@c").text
+    'a%00b%40c'
+    """
+    shown = "".join(
+        c if c.isprintable() and c not in "@%…" else _percent(c)
+        for c in text[: MAX_OPAQUE_CHARS + 1]
+    )
+    if len(shown) > MAX_OPAQUE_CHARS:
+        mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        shown = f"{shown[: MAX_OPAQUE_CHARS - len(mark) - 1]}…{mark}"
+    return Opaque(shown)
+
+
+def _percent(char: str) -> str:
+    """Return *char* as percent-escaped bytes."""
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,170 @@
+"""TCP segments become the bytes that were sent, or say where these end."""
+
+import random
+
+import pytest
+
+from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
+from harness.errors import InputError
+from harness.frame import ACK, FIN, RST, SYN, Endpoint, decode, encode_tcp, encode_udp
+from harness.tcp_stream import MAX_STREAM_BYTES, Gap, Piece, Stream, reassemble
+
+CLIENT, SERVER = Endpoint("127.0.0.1", 40_000), Endpoint("127.0.0.2", 5060)
+ISN = 2**32 - 5  # the numbers turn after the fourth byte
+START = (ISN, SYN, b"")
+Step = tuple[int, int, bytes]
+
+
+def packet(step: Step) -> bytes:
+    """Return a segment from client to server: sequence number, flags, payload."""
+    sequence, flags, payload = step
+    return encode_tcp(CLIENT, SERVER, payload, sequence=sequence, acknowledgement=0, flags=flags)
+
+
+def streams(*packets: bytes, limit_bytes: int = MAX_STREAM_BYTES) -> tuple[Stream, ...]:
+    """Return the streams of a capture of *packets*, a microsecond apart."""
+    records = (encode_record(number * 1_000, frame) for number, frame in enumerate(packets))
+    capture = parse(encode_file_header(LINKTYPE_RAW) + b"".join(records))
+    return reassemble(decode(capture), limit_bytes=limit_bytes)
+
+
+def stream(*steps: Step) -> Stream:
+    """Return the one stream of these segments."""
+    (found,) = streams(*map(packet, steps))
+    return found
+
+
+def data(place: int, payload: bytes) -> Step:
+    """Return a segment with *payload* at a place in the stream."""
+    return (ISN + 1 + place, ACK, payload)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [data(0, b"abcdef"), data(6, b"ghij")],
+        [data(6, b"ghij"), data(0, b"abcdef")],
+        [data(0, b"abcdef"), data(0, b"abcdef"), data(6, b"ghij")],
+        [data(0, b"abcdef"), data(3, b"defghij")],
+        [data(8, b"ij"), data(4, b"efghi"), data(0, b"abcde")],
+        [data(0, b"abcdef"), data(5, b""), data(6, b"ghij"), data(9, b"j")],
+        [data(-1, b"?"), data(0, b"abcdefghij")],
+        [data(0, b"abcdefghij"), START, (ISN + 11, FIN | ACK, b"")],
+    ],
+)
+def test_bytes_are_in_the_order_in_which_they_were_sent(steps: list[Step]) -> None:
+    """Late, repeated and overlapping segments, and keep-alives, do not change the stream."""
+    found = stream(START, *steps)
+
+    assert (found.data, found.gap, found.from_start) == (b"abcdefghij", None, True)
+    assert (found.source, found.destination) == (CLIENT, SERVER)
+
+
+def test_byte_names_the_frame_that_showed_it_first() -> None:
+    """A repeated segment adds only what is new; each byte keeps its first frame and time."""
+    found = stream(START, data(0, b"abc"), data(3, b"def"), data(0, b"abcdefgh"))
+
+    assert found.pieces == (Piece(0, 2, 1_000), Piece(3, 3, 2_000), Piece(6, 4, 3_000))
+    assert [found.piece(at).frame for at in range(8)] == [2, 2, 2, 3, 3, 3, 4, 4]
+    for outside in (-1, 8):
+        with pytest.raises(InputError, match="the stream has 8 bytes"):
+            found.piece(outside)
+
+
+def test_data_on_the_first_segment_counts() -> None:
+    """A SYN may carry bytes (TCP fast open); they follow its own number."""
+    found = stream((ISN, SYN, b"abc"), data(3, b"def"))
+    assert (found.data, found.gap) == (b"abcdef", None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "gap"),
+    [
+        ([data(0, b"abc"), data(5, b"fgh")], Gap(3, 2, 3, "a segment was not captured")),
+        ([data(0, b"abc"), data(8, b"")], Gap(3, 5, 3, "a segment was not captured")),
+        ([data(0, b"abc"), (ISN + 6, FIN | ACK, b"")], Gap(3, 2, 3, "a segment was not captured")),
+    ],
+)
+def test_gap_ends_the_stream_and_is_told(steps: list[Step], gap: Gap) -> None:
+    """Bytes after a missing segment are not used; an empty segment or a FIN shows the gap too."""
+    found = stream(START, *steps)
+    assert (found.data, found.gap) == (b"abc", gap)
+
+
+def test_gap_at_the_start_is_told() -> None:
+    """A stream of which the first segment is missing has no bytes, and says so."""
+    found = stream(START, data(3, b"def"))
+    assert (found.data, found.gap) == (b"", Gap(0, 3, 2, "a segment was not captured"))
+
+
+def test_reset_shows_no_gap() -> None:
+    """The number of a reset need not be in order."""
+    assert stream(START, data(0, b"abc"), (ISN + 999, RST, b"")).gap is None
+
+
+def test_segment_that_was_cut_is_a_gap_until_it_comes_whole() -> None:
+    """What the snapshot length left is used; the rest is missing, unless it is sent again."""
+    cut = packet(data(0, b"abcdef"))[:-3]
+    (found,) = streams(packet(START), cut)
+    assert (found.data, found.gap) == (b"abc", Gap(3, None, 2, "a segment was not captured whole"))
+
+    (found,) = streams(packet(START), cut, packet(data(0, b"abcdef")))
+    assert (found.data, found.gap) == (b"abcdef", None)
+
+    (found,) = streams(packet(START), cut, packet(data(6, b"ghi")))
+    assert (found.data, found.gap) == (b"abc", Gap(3, 3, 3, "a segment was not captured"))
+
+
+def test_stream_of_which_the_start_is_missing_says_so() -> None:
+    """A connection that was open before the capture is read from its first segment on."""
+    found = stream(data(100, b"late"), data(104, b"r"))
+    assert (found.data, found.from_start, found.gap) == (b"later", False, None)
+
+
+def test_ports_that_are_used_again_make_another_stream() -> None:
+    """A SYN with another number starts anew; the same one again does not."""
+    again = 7
+    steps = [
+        START,
+        data(0, b"one"),
+        START,
+        data(3, b"!"),
+        (again, SYN, b""),
+        (again + 1, 0, b"two"),
+    ]
+    found = streams(*map(packet, steps))
+    assert [(one.data, one.gap) for one in found] == [(b"one!", None), (b"two", None)]
+
+
+def test_each_direction_is_a_stream_in_order_of_its_first_frame() -> None:
+    """Directions do not mix; UDP and directions without a byte are no streams."""
+    answer = encode_tcp(SERVER, CLIENT, b"answer", sequence=7, acknowledgement=0, flags=ACK)
+    other = Endpoint("127.0.0.3", 5060)
+    empty = encode_tcp(other, CLIENT, b"", sequence=7, acknowledgement=0, flags=ACK)
+    datagram = encode_udp(SERVER, CLIENT, b"datagram")
+    found = streams(datagram, answer, empty, packet(data(0, b"question")))
+
+    assert [(one.source, one.data) for one in found] == [(SERVER, b"answer"), (CLIENT, b"question")]
+    assert streams(datagram) == ()
+
+
+def test_stream_is_not_longer_than_its_limit() -> None:
+    """Memory is bounded: a stream ends at the limit, and says so."""
+    steps = [START, data(0, b"abc"), data(3, b"defg"), data(7, b"h")]
+    (found,) = streams(*map(packet, steps), limit_bytes=6)
+    assert (found.data, found.gap) == (b"abc", Gap(3, None, 3, "longer than 6 bytes"))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_order_of_any_segments_gives_the_stream(seed: int) -> None:
+    """Shuffled, repeated and overlapping segments that cover a text give the text."""
+    dice = random.Random(seed)
+    text = dice.randbytes(3_000)
+    cuts = sorted({0, 3_000, *(dice.randrange(3_000) for _ in range(30))})
+    pieces = [(a, min(3_000, b + dice.randrange(50))) for a, b in zip(cuts, cuts[1:], strict=False)]
+    pieces += dice.choices(pieces, k=10)
+    dice.shuffle(pieces)
+
+    found = stream(START, *(data(a, text[a:b]) for a, b in pieces))
+
+    assert (found.data, found.gap) == (text, None)
