@@ -18,7 +18,7 @@ class ControlPort:
         """Keep the parts; `start` opens the port."""
         self._servers, self.endpoint = servers, endpoint
         self._tcp: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
         """Open the port.
@@ -38,8 +38,9 @@ class ControlPort:
         """Close the port and its connections."""
         if self._tcp is not None:
             self._tcp.close()
-        for connection in self._connections:
-            connection.cancel()
+        # Not by cancelling: in Python 3.11 a cancelled connection is logged as an error.
+        for writer in self._connections.values():
+            writer.transport.abort()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -47,7 +48,7 @@ class ControlPort:
         if task is None or len(self._connections) >= MAX_CONNECTIONS:
             writer.transport.abort()
             return
-        self._connections.add(task)
+        self._connections[task] = writer
         try:
             while line := await reader.readline():
                 writer.write(await self._servers.control(line))
@@ -57,5 +58,5 @@ class ControlPort:
         except OSError:
             pass  # the client went away
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             writer.close()

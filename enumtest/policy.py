@@ -6,6 +6,7 @@ removing rules gives another one; with a calling number in the query the TTL is 
 answer holds for that caller only (draft-kaplan-enum-source-uri-00 sections 5 and 6).
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ TO = "{to}"  # in a redirect's regexp: where the call goes, with its plus sign
 HOST = "{host}"
 MAX_RECORDS = 32  # of one action; the longest possible ones still fit in one message
 MAX_TTL_S = 0x7FFFFFFF  # RFC 2181 section 8
+
+_PATTERN = re.compile(rf"{ANY}|{ABSENT}|{ANONYMOUS}|\+?[0-9]{{1,{MAX_DIGITS}}}\*?|\+\*")
 
 
 class Action(StrEnum):
@@ -71,10 +74,7 @@ class Party:
         if not self.patterns:
             raise InputError("no pattern", field="party", fix=f'write "{ANY}" for all')
         for pattern in self.patterns:
-            if pattern in (ANY, ABSENT, ANONYMOUS):
-                continue
-            digits = pattern.removesuffix("*").removeprefix("+")
-            if not (digits.isascii() and digits.isdigit()) or len(digits) > MAX_DIGITS:
+            if not _PATTERN.fullmatch(pattern):
                 fix = 'write "+16505550112", "+1650555*", "any", "anonymous" or "absent"'
                 raise InputError("not a pattern for numbers", field="party", value=pattern, fix=fix)
 

@@ -153,7 +153,7 @@ class _Server(asyncio.DatagramProtocol):
         self._udp: asyncio.DatagramTransport | None = None
         self._udp_lost: asyncio.Future[None] | None = None
         self._tcp: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._timers: set[asyncio.TimerHandle] = set()
 
     def status(self) -> ServerStatus:
@@ -199,8 +199,9 @@ class _Server(asyncio.DatagramProtocol):
         if self._tcp is not None:
             self._tcp.close()
             self._tcp = None
-        for connection in self._connections:
-            connection.cancel()
+        # Not by cancelling: in Python 3.11 a cancelled connection is logged as an error.
+        for writer in self._connections.values():
+            writer.transport.abort()
         await asyncio.gather(*self._connections, return_exceptions=True)
         if self._udp is not None and self._udp_lost is not None:
             self._udp.abort()
@@ -257,13 +258,13 @@ class _Server(asyncio.DatagramProtocol):
         if task is None or len(self._connections) >= MAX_CONNECTIONS:
             writer.transport.abort()
             return
-        self._connections.add(task)
+        self._connections[task] = writer
         try:
             await self._converse(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # the client went away, or idles: its connection is closed, as below
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

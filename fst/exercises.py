@@ -116,7 +116,7 @@ async def _outage(bench: Bench, names: Sequence[str]) -> None:
     bench.mark(MarkKind.BEGIN)
     try:
         await bench.calls_until_given_up(names, plain)
-        await _calls_for(bench, plain, round(bench.sbc.hold_down_ms * MS * WATCHED))
+        await _calls_for(bench, plain, _watched_ns(bench, len(names)))
         bench.mark(MarkKind.END)
     finally:
         await bench.up(names)
@@ -153,6 +153,12 @@ async def _calls_for(bench: Bench, numbers: Sequence[str], duration_ns: int) -> 
     lab = bench.file.lab
     spacing_ms = 1000 if lab is None else lab.call_spacing_ms
     await bench.calls(_times(numbers, max(1, duration_ns // (spacing_ms * MS))))
+
+
+def _watched_ns(bench: Bench, down: int) -> int:
+    """Return how long to go on once all *down* servers are given up: 0.6 H after the first was."""
+    since_first_ms = (down - 1) * bench.sbc.timeout_ms  # they are given up one after the other
+    return round(MS * (bench.sbc.hold_down_ms * WATCHED - since_first_ms))
 
 
 def _past_hold_down_ns(bench: Bench) -> int:

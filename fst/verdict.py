@@ -132,6 +132,16 @@ def limits(measurement: Measurement) -> str:
     return text.rstrip()
 
 
+def with_unit(text: str, unit: str) -> str:
+    """Return a bare number with its unit; a phrase names its units itself.
+
+    >>> with_unit("2", "queries"), with_unit("none after 1.5 s", "s")
+    ('2 queries', 'none after 1.5 s')
+    """
+    bare = text.removeprefix("-").replace(".", "", 1).isdecimal()
+    return f"{text} {unit}".rstrip() if bare else text
+
+
 def _asserts(measurement: Measurement) -> bool:
     """Say whether it can decide: a number without limits is shown, but proves nothing."""
     limited = measurement.low is not None or measurement.high is not None
@@ -171,11 +181,10 @@ def _counted(found: Sequence[Finding], taken: Sequence[Measurement]) -> str:
 
 
 def _of_finding(finding: Finding) -> str:
-    unit = f" {finding.unit}" if finding.unit else ""
-    return (
-        f"{finding.rule}: expected {finding.expected}{unit}, observed {finding.observed}{unit}"
-        + _in_frames(finding.frames)
-    )
+    expected = with_unit(finding.expected, finding.unit)
+    observed = with_unit(finding.observed, finding.unit)
+    found = f"{finding.rule}: expected {expected}, observed {observed}"
+    return found + _in_frames(finding.frames)
 
 
 def _of_measurement(measurement: Measurement) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from fst.report.model import BoxState, Form, Report, Row
 from fst.report.moment import SECOND_NS, iso
 from fst.report.overview import warning
+from fst.verdict import with_unit
 
 
 def render(report: Report) -> str:
@@ -48,7 +49,7 @@ def _suite(report: Report, form: Form) -> ET.Element:
     }
     _properties(suite, facts.items())
     for row in form.rows:
-        if row.box or row.attempts:
+        if row.counts:
             suite.append(_case(form, row))
     _count(suite)
     return suite
@@ -63,7 +64,8 @@ def _case(form: Form, row: Row) -> ET.Element:
         case.set("time", f"{(latest.ended_ns - latest.started_ns) / SECOND_NS:.3f}")
     facts = [("target", row.target), ("mode", row.mode), ("attempts", str(len(row.attempts)))]
     for found in latest.findings if latest else ():
-        seen = f"expected {found.expected}, observed {found.observed} {found.unit}".rstrip()
+        expected = with_unit(found.expected, found.unit)
+        seen = f"expected {expected}, observed {with_unit(found.observed, found.unit)}"
         facts.append(("finding", f"{found.outcome} {found.rule}: {seen}"))
     for past in row.attempts[:-1]:
         said = f"{past.number}: {past.outcome or 'not judged'}: {past.words}"

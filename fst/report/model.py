@@ -42,7 +42,7 @@ class Evidence:
     step: str
     target: str
     attempts: tuple[Attempt, ...]
-    boxes: tuple[str, ...]  # titles of the forms it fills a box on
+    boxes: tuple[str, ...]  # the forms it fills a box on, by id and title
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,11 @@ class Row:
     def attempts(self) -> tuple[Attempt, ...]:
         """Return every attempt, oldest first; the last one counts."""
         return self.evidence.attempts if self.evidence else ()
+
+    @property
+    def counts(self) -> bool:
+        """Say whether it is a box (N/A included) and no mere line of instructions."""
+        return bool(self.box or self.not_applicable or self.attempts)
 
     @property
     def latest(self) -> Attempt | None:
@@ -127,9 +132,8 @@ class Report:
 
     @property
     def boxes(self) -> tuple[Row, ...]:
-        """Return the rows that carry a verdict: those with a box, and those tried without one."""
-        rows = (row for form in self.forms for row in form.rows)
-        return tuple(row for row in rows if row.box or row.attempts)
+        """Return every row that counts as a box, in print order."""
+        return tuple(row for form in self.forms for row in form.rows if row.counts)
 
     @property
     def totals(self) -> dict[BoxState, int]:
@@ -221,7 +225,9 @@ class _Projection:
         for form in found:
             for row in form.inners("rows"):
                 key = row.raw("step"), row.raw("target")
-                self._titles.setdefault(key, []).append(form.text("title"))
+                self._titles.setdefault(key, []).append(
+                    f"{form.text('id')} {form.text('title')}".strip()
+                )
         known = {key: titles for key, titles in self._titles.items() if key in self._attempts}
         loose: dict[Key, list[str]] = {key: [] for key in self._attempts if key not in known}
         evidence = {
@@ -246,7 +252,9 @@ class _Projection:
     def _row(self, row: Fields, evidence: Evidence | None) -> Row:
         latest = evidence.attempts[-1] if evidence else None
         chosen = self._selected
-        selected = chosen is None or bool(latest) or row.text("step") in chosen
+        step = row.text("step")
+        named = chosen is None or any(step == one or step.startswith(f"{one}.") for one in chosen)
+        selected = named or latest is not None
         state, words = _state(row, latest, selected=selected)
         return Row(
             box=row.text("box"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fst.report.model import BoxState, Report, Row
+from fst.report.model import BoxState, Form, Report, Row
 from fst.verdict import EXIT_FAIL, EXIT_PASS
 
 LAB_WARNING = "LAB RUN: simulated parts, scaled waits; not evidence about a customer's system"
@@ -25,7 +25,7 @@ class Exemption:
 
     state: BoxState
     steps: tuple[str, ...]
-    places: tuple[str, ...]  # titles of forms, or how many when it is all
+    places: tuple[str, ...]  # forms, or how many when it is all of a part
     words: str
     evidence: int | None  # number of the evidence that shows it
 
@@ -82,20 +82,20 @@ def overall(report: Report) -> Overall:
 def exemptions(report: Report) -> tuple[Exemption, ...]:
     """Return everything that is not PASS: FAIL first, then OTHER, N/A, and the empty boxes."""
     order = list[BoxState](BoxState)
-    groups: dict[tuple[BoxState, str, str, int | None], list[tuple[str, str]]] = {}
+    groups: dict[tuple[BoxState, str, str, int | None], list[tuple[str, Form]]] = {}
     for form in report.forms:
         for row in form.rows:
-            if row.state is BoxState.PASS or not (row.box or row.attempts):
+            if row.state is BoxState.PASS or not row.counts:
                 continue
             own = row.state in _NEEDS_WORDS
             number = row.evidence.number if row.evidence else None
             key = (row.state, row.words, row.step if own else "", number)
-            groups.setdefault(key, []).append((row.step, form.title))
+            groups.setdefault(key, []).append((row.step, form))
     found = [
         Exemption(
             state,
             tuple(dict.fromkeys(step for step, _ in members)),
-            _places(report, tuple(dict.fromkeys(title for _, title in members))),
+            _places(report, {form.number: form for _, form in members}),
             words,
             number,
         )
@@ -121,18 +121,18 @@ def readings(report: Report) -> tuple[Reading, ...]:
     return tuple(Reading(note, tuple(found)) for note, found in steps.items())
 
 
-def _places(report: Report, titles: tuple[str, ...]) -> tuple[str, ...]:
-    """Return *titles*, or few words for all forms of a part."""
+def _places(report: Report, members: dict[int, Form]) -> tuple[str, ...]:
+    """Return the forms by id and title, or few words for all forms of a part."""
     for part in dict.fromkeys(form.part for form in report.forms):
-        whole = tuple(dict.fromkeys(form.title for form in report.forms if form.part == part))
-        if titles == whole and len(whole) > 1:
+        whole = [form.number for form in report.forms if form.part == part]
+        if list(members) == whole and len(whole) > 1:
             return (f"all {len(whole)} forms of part {part}",)
-    return titles
+    return tuple(f"{form.id} {form.title}" for form in members.values())
 
 
 def _matrix(report: Report, part: str) -> Matrix:
     forms = [form for form in report.forms if form.part == part]
-    boxes = [row for form in forms for row in form.rows if row.box or row.attempts]
+    boxes = [row for form in forms for row in form.rows if row.counts]
     steps = tuple(dict.fromkeys(row.step for row in boxes))
     lines = tuple(
         (form.number, form.title, tuple(_cell(form.rows, step) for step in steps)) for form in forms
@@ -141,7 +141,7 @@ def _matrix(report: Report, part: str) -> Matrix:
 
 
 def _cell(rows: Iterable[Row], step: str) -> Row | None:
-    return next((row for row in rows if row.step == step and (row.box or row.attempts)), None)
+    return next((row for row in rows if row.step == step and row.counts), None)
 
 
 def _boxes(count: int) -> str:

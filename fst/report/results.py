@@ -35,7 +35,7 @@ def render(report: Report) -> Json:
 def _form(form: Form) -> Json:
     facts = ("id", "part", "title", "site", "host")
     return {name: getattr(form, name) for name in facts} | {
-        "boxes": [_box(row) for row in form.rows if row.box or row.attempts]
+        "boxes": [_box(row) for row in form.rows if row.counts]
     }
 
 

@@ -151,8 +151,9 @@ class _View:
         times = (*strip.times(), 0.0)
         low, high = min(times), max(times)
         step = _tick_ms((high - low) or 1000.0)
-        start, end = low // step * step, -(-high // step) * step
-        end = max(end, start + step)
+        slack = step / 50  # a mark a hair before 0 needs no tick of its own
+        start = (low + slack) // step * step
+        end = max(-((slack - high) // step) * step, start + step)
         bare = cls(strip, start, end, step, ())
         return cls(strip, start, end, step, tuple(_placed(strip.marks, bare.x)))
 
@@ -187,17 +188,18 @@ class _View:
             )
 
     def spans(self, name: str) -> Iterable[str]:
-        """Yield a block for each state: down is hatched, held is plain."""
-        for span in self.strip.spans:
+        """Yield a block for each state: down is hatched; held is plain and low, to show both."""
+        for span in sorted(self.strip.spans, key=lambda span: span.kind is SpanKind.HELD):
             end_ms = self.end_ms if span.to_ms is None else span.to_ms
             x, width = self.x(span.from_ms), max(self.x(end_ms) - self.x(span.from_ms), 1.0)
+            offset, height = (4, 8) if span.kind is SpanKind.HELD else (-11, 22)
             until = "the end" if span.to_ms is None else _seconds(span.to_ms)
             told = (
                 f"{self.strip.servers[span.row]} {span.kind}, {_seconds(span.from_ms)} to {until}"
             )
             yield (
-                f'<rect x="{x:.1f}" y="{self.y(span.row) - 11:g}" width="{width:.1f}" height="22" '
-                f"{_fill(span.kind, name)}><title>{_text(told)}</title></rect>"
+                f'<rect x="{x:.1f}" y="{self.y(span.row) + offset:g}" width="{width:.1f}" '
+                f'height="{height}" {_fill(span.kind, name)}><title>{_text(told)}</title></rect>'
             )
 
     def dots(self) -> Iterable[str]:

@@ -25,6 +25,7 @@ from harness.frame import (
     encode_tcp,
     encode_udp,
 )
+from harness.headers import BLOCK_FRAMES
 
 A4, B4 = Endpoint("192.0.2.1", 5060), Endpoint("198.51.100.2", 5062)
 A6, B6 = Endpoint("2001:db8::1", 5060), Endpoint("2001:db8::2", 40_000)
@@ -236,6 +237,16 @@ def test_packet_that_is_no_datagram_is_counted(packet: bytes) -> None:
     """What is not UDP or TCP, or contradicts itself before its ports, is undecoded."""
     found = datagrams(packet, MACS + IPV4, linktype=LINKTYPE_RAW)
     assert (len(found), found.fragments, found.undecoded) == (0, 0, 2)
+
+
+def test_capture_of_several_blocks_keeps_its_order() -> None:
+    """Frames are decoded block by block; rows and numbers go on over the border."""
+    other = encode_udp(A6, B6, b"another")
+    found = datagrams(*[PACKET, b"", other] * (BLOCK_FRAMES // 2), linktype=LINKTYPE_RAW)
+
+    assert found.frame.tolist() == [n for n in range(1, BLOCK_FRAMES // 2 * 3 + 1) if n % 3 != 2]
+    assert found.payload_bytes.tolist() == [3, 7] * (BLOCK_FRAMES // 2)
+    assert found.undecoded == BLOCK_FRAMES // 2
 
 
 def test_capture_without_frames_has_no_datagrams() -> None:

@@ -176,6 +176,13 @@ def test_exit_code_of_boxes() -> None:
     assert report.exit_code(complete=True) == EXIT_UNDECIDED
 
 
+def test_selection_may_name_a_whole_section() -> None:
+    """Choosing B.3 chooses B.3.2, and nothing of B.2."""
+    report = build(run(selected=["B.3"]).events)
+    assert row(report, "B.3.2").selected
+    assert not row(report, "B.2.1").selected
+
+
 def test_unknown_events_and_fields_are_ignored() -> None:
     """A newer journal with types and fields of its own still gives its report."""
     journal = run(novelty={"a": 1})

@@ -36,7 +36,7 @@ def test_exemption_of_one_form_names_it() -> None:
     journal = Writer()
     journal.add("run.start", **start())
     journal.attempt("B.1.1", "enum2", ("FAIL", "bad"), finding("FAIL"))
-    assert exemptions(build(journal.events))[0].places == ("Site 1 ENUM server 2",)
+    assert exemptions(build(journal.events))[0].places == ("F14 Site 1 ENUM server 2",)
 
 
 def test_matrix_leaves_a_gap_where_a_form_has_no_box() -> None:

@@ -92,7 +92,7 @@ def form(number: int) -> dict[str, object]:
     ]
     rows.append(
         row("B.4.1", "Enhanced availability", "Fail over to the standby.", identity, server)
-        | {"not_applicable": "ENUM servers have no standby"}
+        | {"box": "", "not_applicable": "ENUM servers have no standby"}
     )
     title = f"Site 1 ENUM server {number}"
     facts = {"id": identity, "part": "B", "title": title, "site": SITE, "host": server}

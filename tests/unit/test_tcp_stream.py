@@ -1,7 +1,5 @@
 """TCP segments become the bytes that were sent, or say where these end."""
 
-import random
-
 import pytest
 
 from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
@@ -153,18 +151,3 @@ def test_stream_is_not_longer_than_its_limit() -> None:
     steps = [START, data(0, b"abc"), data(3, b"defg"), data(7, b"h")]
     (found,) = streams(*map(packet, steps), limit_bytes=6)
     assert (found.data, found.gap) == (b"abc", Gap(3, None, 3, "longer than 6 bytes"))
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_any_order_of_any_segments_gives_the_stream(seed: int) -> None:
-    """Shuffled, repeated and overlapping segments that cover a text give the text."""
-    dice = random.Random(seed)
-    text = dice.randbytes(3_000)
-    cuts = sorted({0, 3_000, *(dice.randrange(3_000) for _ in range(30))})
-    pieces = [(a, min(3_000, b + dice.randrange(50))) for a, b in zip(cuts, cuts[1:], strict=False)]
-    pieces += dice.choices(pieces, k=10)
-    dice.shuffle(pieces)
-
-    found = stream(START, *(data(a, text[a:b]) for a, b in pieces))
-
-    assert (found.data, found.gap) == (text, None)

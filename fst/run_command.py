@@ -1,0 +1,157 @@
+"""The edge between `fst run` and pytest: runs the shipped cases and tells how they go.
+
+pytest is the engine (selection, fixtures, clean-up), not the reporter: its own terminal output and
+every other plugin on the machine are left out, so that a run is the same everywhere.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+
+import pytest
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fst import pytest_plugin
+from fst.matrix import Case
+from fst.pytest_plugin import KEY, OUTCOME
+from fst.report.model import BoxState, Form, Report
+from fst.session import Session
+from harness.errors import InputError
+from harness.finding import Outcome
+
+CRASH = "harness-error.txt"
+STYLES = {"PASS": "green", "FAIL": "bold red", "OTHER": "yellow"}
+
+
+class _Talk:
+    """Progress on *console*: a bar on a terminal, a line a verdict otherwise."""
+
+    def __init__(self, console: Console, session: Session) -> None:
+        self._console, self._session = console, session
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task("cases", total=None)
+        self.broken: list[str] = []  # what went wrong in pytest itself or in our code
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Give the plugin the session that was made, and checked, before pytest began."""
+        config.stash[KEY] = self._session
+        self._session.on_verdict = self._verdict
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Set the length of the bar."""
+        self._progress.update(self._task, total=len(session.items))
+        self._progress.start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Say what is being done."""
+        _, _, case = nodeid.partition("[")
+        self._progress.update(self._task, description=case.rstrip("]"))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep what could not be collected."""
+        if report.failed:
+            self.broken.append(str(report.longrepr))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Move the bar; keep what is no verdict but a fault of ours."""
+        if report.when == "call":
+            self._progress.advance(self._task)
+        if report.failed and not any(key == OUTCOME for key, _ in report.user_properties):
+            self.broken.append(str(report.longrepr))
+
+    def pytest_sessionfinish(self) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+    def _verdict(self, case: Case, outcome: Outcome, words: str) -> None:
+        style = STYLES[outcome.value]
+        line = f"[{style}]{outcome.value:5}[/] {case.step.id} {case.target}"
+        self._console.print(line, highlight=False)
+        if outcome is not Outcome.PASS:
+            self._console.print(f"      {words}", highlight=False, markup=False)
+
+
+def run_cases(session: Session, *, mark: str = "", console: Console) -> Report:
+    """Run the selected cases; return the report of the run, whose files are written.
+
+    Raises:
+        InputError: nothing was selected.
+        ToolError: the run's folder, journal or reports could not be written.
+    """
+    talk = _Talk(console, session)
+    ini = resources.files("fst") / "data" / "pytest.ini"
+    with resources.as_file(ini) as path, _quiet_environment():
+        arguments = ["--pyargs", "fst.cases", "-c", str(path), "--rootdir", str(path.parent)]
+        arguments += ["-p", "no:terminal", "-p", "no:cacheprovider", "--capture=no"]
+        arguments += ["-m", mark] if mark else []
+        code = pytest.main(arguments, plugins=[pytest_plugin, talk])
+    session.finish("ended")
+    if session.folder is not None and talk.broken:
+        (session.folder.path / CRASH).write_text("\n\n".join(talk.broken), encoding="utf-8")
+        where = session.folder.path / CRASH
+        console.print(
+            f"fst: a fault of the harness itself stopped a case; see {where}", markup=False
+        )
+    if session.report is None:
+        if talk.broken:
+            raise InputError(talk.broken[0].strip().splitlines()[-1], field="fst run")
+        why = "no case is selected" if code == pytest.ExitCode.NO_TESTS_COLLECTED else "stopped"
+        raise InputError(why, field="-m/--case", fix="see `fst plan --site FILE` for the cases")
+    return session.report
+
+
+@contextmanager
+def _quiet_environment() -> Iterator[None]:
+    """Keep the machine's other pytest plugins and options out while a run lasts."""
+    before = {
+        name: os.environ.get(name) for name in ("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_ADDOPTS")
+    }
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def print_boxes(report: Report, console: Console) -> None:
+    """Print the table of boxes: a row a form, a cell a step."""
+    table = Table(title=f"{report.run.site_name}: boxes", title_justify="left")
+    for heading in ("Form", "Title", "Boxes"):
+        table.add_column(heading, overflow="fold")
+    for form in report.forms:
+        table.add_row(form.id, form.title, _cells(form))
+    console.print(table)
+    shown = [state for state in BoxState if report.totals[state]]
+    console.print(", ".join(f"{report.totals[state]} {state.value}" for state in shown))
+
+
+def _cells(form: Form) -> str:
+    """Return the form's boxes in one cell, those alike together: "B.1.1-B.1.4 PASS"."""
+    runs: list[tuple[str, list[str]]] = []
+    for row in form.rows:
+        state = row.state.value
+        if runs and runs[-1][0] == state:
+            runs[-1][1].append(row.step)
+        else:
+            runs.append((state, [row.step]))
+    parts = []
+    for state, steps in runs:
+        span = steps[0] if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+        style = STYLES.get(state, "dim")
+        parts.append(f"{span} [{style}]{state}[/]")
+    return ", ".join(parts)
