@@ -104,7 +104,7 @@ def policy_answers(
     wanted: frozenset[Decision],
     read: Callable[[Lookup], tuple[Decision, str]],
 ) -> Finding:
-    """Judge that every answer means one of *wanted*, and that every server of the group gave one."""
+    """Judge that every answer means one of *wanted*, and that every server gave one."""
     rule, words_wanted = "policy.answer", " or ".join(sorted(wanted))
     expected = f"every answer of {', '.join(servers)} means {words_wanted}"
     wrong = [(lookup, *got) for lookup in lookups if (got := read(lookup))[0] not in wanted]

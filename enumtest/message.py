@@ -151,49 +151,56 @@ def parse_answer(data: bytes) -> Answer:
         qtype = _type_text(reader.number(2))
         reader.take(2)
     found = _Found([], [], [])
-    edns, others, truncated = None, 0, bool(header.flags & TC)
+    truncated = bool(header.flags & TC)
     try:
-        for _ in range(header.counts[1]):
-            others += found.add(reader)
-        for _ in range(header.counts[2]):
-            reader.record()
-            others += 1
-        edns, more = _additional(reader, header.counts[3])
-        others += more
+        found.read(reader, header)
     except WireError:
         if not truncated:
             raise
         reader.at = len(data)
-    high = 0 if edns is None else edns.rcode_high
+    high = 0 if found.edns is None else found.edns.rcode_high
     return Answer(
-        header.id,
-        _rcode_text(high << 4 | header.flags & 0xF),
-        bool(header.flags & AA),
-        truncated,
-        qname,
-        qtype,
-        tuple(found.records),
-        tuple(found.aliases),
-        others,
-        tuple(found.malformed),
-        edns,
-        len(data) - reader.at,
+        id=header.id,
+        rcode=_rcode_text(high << 4 | header.flags & 0xF),
+        authoritative=bool(header.flags & AA),
+        truncated=truncated,
+        qname=qname,
+        qtype=qtype,
+        records=tuple(found.records),
+        aliases=tuple(found.aliases),
+        others=found.others,
+        malformed=tuple(found.malformed),
+        edns=found.edns,
+        trailing_bytes=len(data) - reader.at,
     )
 
 
 @dataclass(slots=True)
 class _Found:
-    """What an answer section has shown so far."""
+    """What the sections after the question have shown so far."""
 
     records: list[OwnedNaptr]
     aliases: list[tuple[str, str]]
     malformed: list[int]
+    others: int = 0
+    edns: Edns | None = None
 
-    def add(self, reader: Reader) -> int:
-        """Note the next record; return 1 when it is of no interest here, else 0."""
+    def read(self, reader: Reader, header: Header) -> None:
+        """Read as many records as *header* says."""
+        for _ in range(header.counts[1]):
+            self._add(reader)
+        for _ in range(header.counts[2]):
+            reader.record()
+            self.others += 1
+        self.edns, more = _additional(reader, header.counts[3])
+        self.others += more
+
+    def _add(self, reader: Reader) -> None:
+        """Note the next record of the answer section."""
         record = reader.record()
         if record.class_ != _IN or record.type not in (_CNAME, _NAPTR):
-            return 1
+            self.others += 1
+            return
         try:
             with reader.inside(record):
                 if record.type == _CNAME:
@@ -202,7 +209,6 @@ class _Found:
                     self.records.append(OwnedNaptr(record.owner, record.ttl_s, _naptr(reader)))
         except InputError:
             self.malformed.append(record.start)
-        return 0
 
 
 def _naptr(reader: Reader) -> NaptrRecord:

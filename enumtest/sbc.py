@@ -219,9 +219,7 @@ class Sbc:
             return
         self._pool.on_success(call.server)
         self._note(call, answer.rcode, now_ns)
-        resolution = resolve(
-            answer.naptr, str(call.number), self.engine, self.config.services
-        )
+        resolution = resolve(answer.naptr, str(call.number), self.engine, self.config.services)
         if resolution.uri is None:
             self._decide(call, Decision.NO_INSTRUCTION, "", now_ns)
             return

@@ -5,7 +5,6 @@ In the lab these are simulated; the exercises and the checks do not know the dif
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from enumtest.policy import Rule
@@ -17,7 +16,7 @@ from fst.site import SbcTable, Site, SiteFile
 class Recording:
     """A finished capture."""
 
-    path: Path
+    path: str
     packets: int
     dropped: int | None  # None when the source can't know
     captured_by: str

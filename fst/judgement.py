@@ -87,7 +87,7 @@ def _window(seen: Observation) -> tuple[tuple[Lookup, ...], tuple[CallRecord, ..
 
 
 def _receipt(seen: Observation, host: str, _: RegexEngine) -> Judgement:
-    lookups, _ = _window(seen)
+    lookups, _calls = _window(seen)
     findings = receipt(seen.traffic, lookups, host, _agreed(seen), minimum=_minimum(seen))
     hops = [hop for lookup in lookups for hop in lookup.hops if hop.server == host]
     frames = tuple(hop.sends[0].frame for hop in hops)[:MAX_CITED]
@@ -148,21 +148,19 @@ def _top_sources(seen: Observation, host: str, engine: RegexEngine) -> Judgement
         finding = Finding("top.source", Outcome.OTHER, "sources are shown", words)
         return Judgement((finding,))
     rows = _rows(seen)
-    return _parties(seen, rows, [r.source for r in rows], [r.source_rule for r in rows], "source")
+    return _parties(seen, rows, [row.source for row in rows], "source")
 
 
 def _top_destinations(seen: Observation, host: str, engine: RegexEngine) -> Judgement:
     del host, engine
     rows = _rows(seen)
-    parties, rules = [r.destination for r in rows], [r.destination_rule for r in rows]
-    return _parties(seen, rows, parties, rules, "destination")
+    return _parties(seen, rows, [row.destination for row in rows], "destination")
 
 
 def _parties(
     seen: Observation,
     rows: Sequence[LookupRecord],
     parties: Sequence[str],
-    rules: Sequence[str],
     side: str,
 ) -> Judgement:
     """Compare the parties that the ENUM requests name with those of the SIP calls themselves."""

@@ -34,7 +34,7 @@ class CaseRun:
         self._session, self._case, self._node = session, case, node
 
     def run(self, exercise: Exercise) -> None:
-        """Carry out *exercise* (once a run), judge, and fail the test unless the verdict is PASS."""
+        """Carry out *exercise* (once a run), judge, and fail the test unless it is a PASS."""
         __tracebackhide__ = True
         outcome, words = self._session.run_case(self._case, exercise)
         self._node.user_properties.append((OUTCOME, outcome))
@@ -106,6 +106,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if gone:
         config.hook.pytest_deselected(items=gone)
         items[:] = kept
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Note that not every case is to run, so that the others count neither way."""
+    for item in items:
+        run = item.config.stash.get(KEY, None)
+        if run is not None and item.get_closest_marker("fst_case") is not None:
+            run.narrowed = True
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Open the run once it is known what was selected; a run that can't be kept is not begun."""
+    run = session.config.stash.get(KEY, None)
+    markers = [item.get_closest_marker("fst_case") for item in session.items]
+    steps = dict.fromkeys(str(marker.args[0]) for marker in markers if marker is not None)
+    if run is None or not steps or session.config.option.collectonly:
+        return
+    from harness.errors import HarnessError  # noqa: PLC0415 - loaded by now
+
+    run.selected = tuple(steps) if run.narrowed else None
+    try:
+        run.open()
+    except HarnessError as error:
+        run.fatal = error
+        pytest.exit(f"fst: {error}", returncode=3)
 
 
 def pytest_terminal_summary(

@@ -76,9 +76,9 @@ class _Talk:
     def _verdict(self, case: Case, outcome: Outcome, words: str) -> None:
         style = STYLES[outcome.value]
         line = f"[{style}]{outcome.value:5}[/] {case.step.id} {case.target}"
-        self._console.print(line, highlight=False)
+        self._console.print(line, highlight=False, soft_wrap=True)
         if outcome is not Outcome.PASS:
-            self._console.print(f"      {words}", highlight=False, markup=False)
+            self._console.print(f"      {words}", highlight=False, markup=False, soft_wrap=True)
 
 
 def run_cases(session: Session, *, mark: str = "", console: Console) -> Report:
@@ -95,6 +95,8 @@ def run_cases(session: Session, *, mark: str = "", console: Console) -> Report:
         arguments += ["-p", "no:terminal", "-p", "no:cacheprovider", "--capture=no"]
         arguments += ["-m", mark] if mark else []
         code = pytest.main(arguments, plugins=[pytest_plugin, talk])
+    if session.fatal is not None:
+        raise session.fatal
     session.finish("ended")
     if session.folder is not None and talk.broken:
         (session.folder.path / CRASH).write_text("\n\n".join(talk.broken), encoding="utf-8")

@@ -7,6 +7,7 @@ Everything that a verdict rests on is in the journal and the captures before the
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from fst.bench import Bench, Recording
@@ -66,6 +67,7 @@ class Runner:
         matrix: Matrix,
         folder: RunFolder,
         clock: Clock,
+        *,
         parts: Mapping[str, LabParts] | None = None,
     ) -> None:
         """Keep the parts; *parts* are by "site/sbc". Sockets open at the first exercise."""
@@ -170,8 +172,9 @@ class Runner:
         bench.marks.clear()
         stem = f"{site.name}-{sbc.name}-{name.replace('_', '-')}"
         recording = self._loop.run(_carry_out(bench.bench, exercise, stem))
+        path = Path(recording.path)
         attachment = {
-            **self.folder.attachment(recording.path),
+            **self.folder.attachment(path),
             "media_type": MEDIA_TYPE,
             "packets": recording.packets,
             "dropped": recording.dropped,
@@ -183,7 +186,7 @@ class Runner:
             sbc=sbc,
             judging=self.file.judging,
             dial_plan=self._dial_plan,
-            capture=read(recording.path),
+            capture=read(path),
             dropped=recording.dropped,
             marks=tuple(bench.marks),
         )

@@ -84,10 +84,12 @@ class Session:
         self.file, self._dial_plan, self._site_sha256 = read_site_file(site_file, settings)
         self.matrix = matrix_of(self.file, self.plan)
         self._chosen, self._lab_parts = tuple(chosen), lab_parts
-        self.selected: set[str] = set()
+        self.selected: tuple[str, ...] | None = None  # step ids; None: all that there are
+        self.narrowed = False  # some case was left out by an option
         self.on_verdict: OnVerdict = lambda _case, _outcome, _words: None
         self.folder: RunFolder | None = None
         self.report: Report | None = None
+        self.fatal: HarnessError | None = None  # why the run could not begin
         self._runner: Runner | None = None
         ids = [step.id for step in self.plan.steps]
         for name in self._chosen:
@@ -113,7 +115,7 @@ class Session:
     def run_case(self, case: Case, exercise: Exercise) -> tuple[str, str]:
         """Carry out and judge one case; return its outcome and words."""
         try:
-            outcome, words = self._open().run_case(case, exercise)
+            outcome, words = self.open().run_case(case, exercise)
         except HarnessError as error:
             self.on_verdict(case, Outcome.OTHER, str(error))
             return Outcome.OTHER.value, str(error)
@@ -132,8 +134,12 @@ class Session:
         write_reports(self.folder.path, events)
         self.report = build_report(events)
 
-    def _open(self) -> Runner:
-        """Return the runner, with its folder made and its journal begun."""
+    def open(self) -> Runner:
+        """Return the runner, with its folder made and its journal begun.
+
+        Raises:
+            ToolError: the folder or the journal cannot be made.
+        """
         if self._runner is None:
             clock = SystemClock()
             self.folder = RunFolder(self._out, clock)
@@ -144,7 +150,7 @@ class Session:
                 if (found := self._lab_parts(self.file, site, sbc)) is not None
             }
             self._runner = Runner(
-                self.file, self._dial_plan, self.matrix, self.folder, clock, parts
+                self.file, self._dial_plan, self.matrix, self.folder, clock, parts=parts
             )
             self.folder.journal.append("run.start", **self._start_fields())
         return self._runner
@@ -172,7 +178,7 @@ class Session:
                 "settings": list(self._settings),
             },
             "people": people.model_dump(),
-            "selected": sorted(self.selected) if self.selected else None,
+            "selected": None if self.selected is None else list(self.selected),
             "forms": [_form(form, plan) for form in self.matrix.forms],
         }
 

@@ -7,7 +7,6 @@ Addresses, times and numbers are declared here and proved by the run, never assu
 import ipaddress
 import tomllib
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -243,9 +242,18 @@ def _lines(error: ValidationError, file: str) -> list[str]:
             if not place:  # a rule over several fields names its own places
                 lines.append(f"{file}: {one}" if file else one)
                 continue
-            value = None if problem["type"] == "missing" else problem["input"]
-            lines.append(str(InputError(one, file=file, field=place, value=value)))
+            lines.append(_line(one, problem["type"], file, place, problem["input"]))
     return lines
+
+
+def _line(why: str, kind: str, file: str, place: str, value: object) -> str:
+    if kind == "missing":
+        fix = f"add it; docs/site-file.md says what {place.rpartition('.')[2]} is"
+        return str(InputError("missing", file=file, field=place, fix=fix))
+    if kind == "extra_forbidden":
+        fix = "remove it, or correct its spelling"
+        return str(InputError("no such key", file=file, field=place, fix=fix))
+    return str(InputError(why, file=file, field=place, value=value))
 
 
 def _twice(place: str, names: list[str]) -> list[str]:

@@ -125,14 +125,12 @@ def peak_cps(  # noqa: PLR0913 - an observation is these four, named at the call
     spans = buckets(group, zone, observed_from_ns, observed_to_ns)
     table = _placed(records, spans)
     best: dict[tuple[str, int], tuple[int, int]] = {}
-    for (device,), part in table.group_by("device"):
-        times = part["at_ns"].sort()
-        reach = times.search_sorted(times + NS, side="left")
-        order = part.sort("at_ns")["bucket"]
-        for begin, (at_ns, end, index) in enumerate(zip(times, reach, order, strict=True)):
-            key = (str(device), int(index))
-            if int(end) - begin > best.get(key, (0, 0))[0]:
-                best[key] = int(end) - begin, int(at_ns)
+    for part in table.sort("at_ns").partition_by("device"):
+        device, times = part["device"][0], part["at_ns"]
+        ends = times.search_sorted(times + NS, side="left")
+        for begin, (at_ns, end, index) in enumerate(zip(times, ends, part["bucket"], strict=True)):
+            if end - begin > best.get((device, index), (0, 0))[0]:
+                best[device, index] = end - begin, at_ns
     rows = []
     for device in _devices(table, devices):
         for index, label in enumerate(spans.labels):
@@ -175,8 +173,8 @@ def top(
         .sort("bucket", "calls", "party", descending=[False, True, False])
     )
     rows: list[TopRow] = []
-    for (index,), part in ranked.group_by("bucket", maintain_order=True):
-        rows += _ranked(spans.labels[int(str(index))], part, n)
+    for part in ranked.partition_by("bucket", maintain_order=True):
+        rows += _ranked(spans.labels[part["bucket"][0]], part, n)
     return tuple(rows)
 
 

@@ -169,7 +169,7 @@ class LabBench:
             raise ToolError("no capture is running")
         packets, dropped = await self._recorder.stop()
         path, self._recording = self._recording, None
-        return Recording(path, packets, dropped, self._recorder.captured_by)
+        return Recording(str(path), packets, dropped, self._recorder.captured_by)
 
     def mark(self, kind: MarkKind, names: Sequence[str] = ()) -> Mark:
         """Note a deed with the present time."""

@@ -1,4 +1,4 @@
-"""The edge that records what the lab's own sockets send, where no privilege for a real tap is there.
+"""The edge that records what the lab's own sockets send, where a real tap is not allowed.
 
 Every packet is written once, when it is sent, by the one thread that sends; so the order is the
 wire's order. What another program sends is told of on receipt.

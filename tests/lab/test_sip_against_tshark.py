@@ -1,7 +1,10 @@
 """Our reading of SIP messages is tshark's, for SIPp's own calls and for what we encode."""
 
+import contextlib
+import errno
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -64,6 +67,27 @@ def our_rows(path: Path) -> list[dict[str, str]]:
     return [our_row(parse(datagrams.payload(row))) for row in range(len(datagrams))]
 
 
+def is_taken(address: str, port: int) -> bool:
+    """Say whether somebody has that UDP port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def wait_until_it_listens(process: subprocess.Popen[str], address: str, port: int) -> None:
+    """Return when the peer has its port; SIPp writes nothing before it ends."""
+    for _ in range(200):
+        if is_taken(address, port):
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.05)
+            break
+    pytest.fail(f"{process.args!r} does not listen")
+
+
 def wait_for(process: subprocess.Popen[str], words: str) -> None:
     """Return when the peer has written *words*; fail when it ends without."""
     assert process.stdout is not None
@@ -80,8 +104,7 @@ def test_calls_between_two_sipp_are_read_as_tshark_reads_them(tmp_path: Path) ->
     count = str(CALLS * MESSAGES_A_CALL)
     only = ["-f", f"udp port {PORT} and host {UAS}", "-c", count, "-a", "duration:30"]
     capture = [dumpcap, "-i", "lo", "-P", *only, "-w", str(path)]
-    answer = ["stdbuf", "-oL", sipp, "-sn", "uas", "-i", UAS, "-p", str(PORT)]  # or its word waits
-    answer += ["-m", str(CALLS), "-nostdin", "-timeout", "40"]
+    answer = [sipp, "-sn", "uas", "-i", UAS, "-p", str(PORT), "-m", str(CALLS), "-nostdin"]
     call = [sipp, f"{UAS}:{PORT}", "-sn", "uac", "-i", UAC, "-p", str(PORT), "-m", str(CALLS)]
     call += ["-s", "+16505550112", "-nostdin", "-timeout", "20"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": tmp_path}
@@ -91,7 +114,7 @@ def test_calls_between_two_sipp_are_read_as_tshark_reads_them(tmp_path: Path) ->
     ):
         try:
             wait_for(tap, "File: ")
-            wait_for(uas, "Scenario Screen")
+            wait_until_it_listens(uas, UAS, PORT)
             subprocess.run(call, timeout=60, check=True, capture_output=True, cwd=tmp_path)
             tap.communicate(timeout=60)
         finally:

@@ -1,0 +1,60 @@
+# Two commands do all the set-up, each by itself:
+#   make fst     the ENUM cases in the lab on loopback (no root, no service, no compiler)
+#   make test    lint, types and all tests (as root on Debian it installs the real peers first)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+APT_LINE := apt-get install -y git make python3-venv
+SITE ?= fixtures/sites/loopback.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help fst test lint types peers clean
+
+help:
+	@sed -n '2,3p' Makefile | cut -c5-
+
+# The venv module can be there without ensurepip (Debian splits it off), so that is what is tried.
+$(VENV)/made: 
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try make PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Missing: the Python venv module. As root: $(APT_LINE)" >&2; exit 2; }
+	@command -v git >/dev/null || { echo "Missing: git. As root: $(APT_LINE)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/installed
+
+fst: $(VENV)/installed
+	$(BIN)/fst run --site $(SITE)
+
+# Real peers come from Debian, by root only; elsewhere their tests skip and name what is missing.
+peers:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  wanted=$$(sed 's/#.*//' packages.debian); missing=; \
+	  for package in $$wanted; do \
+	    dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	  done; \
+	  if [ -n "$$missing" ]; then tools/install-peers $$missing; fi; \
+	else echo "not root on Debian: tests with real peers will skip"; fi
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/installed-test
+	$(BIN)/mypy
+
+test: peers lint types
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) build dist

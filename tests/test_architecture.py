@@ -1,0 +1,141 @@
+"""The rules of ARCHITECTURE.md, as tests."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("harness", "enumtest", "probetest", "hasync", "fst")
+MAY_USE: dict[str, set[str]] = {
+    "harness": set(),
+    "enumtest": {"harness"},
+    "probetest": {"harness"},
+    "hasync": {"harness"},
+    "fst": {"harness", "enumtest", "probetest", "hasync"},
+}
+EDGE = {  # the only modules that touch the outside world
+    "harness/clock.py",
+    "harness/capture_file.py",
+    "harness/journal_file.py",
+    "harness/regex_worker.py",
+    "harness/regex_child.py",
+    "enumtest/server.py",
+    "enumtest/client.py",
+    "enumtest/control_port.py",
+    "enumtest/ask.py",
+    "enumtest/cli.py",
+    "enumtest/cli_call.py",
+    "fst/run_folder.py",
+    "fst/runner.py",
+    "fst/session.py",
+    "fst/run_command.py",
+    "fst/pytest_plugin.py",
+    "fst/hookspecs.py",
+    "fst/cli.py",
+    "fst/lab/tap.py",
+    "fst/lab/phones.py",
+    "fst/lab/servers.py",
+    "fst/lab/bench.py",
+    "fst/report/write.py",
+    "fst/cases/test_b_enum.py",
+}
+OUTSIDE = {
+    *("asyncio", "selectors", "socket", "ssl", "subprocess", "threading"),  # peers
+    *("glob", "os", "pathlib", "shutil", "tarfile", "tempfile", "mmap"),  # files
+    *("random", "secrets", "time"),  # dice and clocks
+}
+VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager"}
+MODULES = sorted(
+    p.relative_to(ROOT).as_posix() for name in PACKAGES for p in ROOT.glob(f"{name}/**/*.py")
+)
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse((ROOT / module).read_text(encoding="utf-8"))
+
+
+def imports(module: str) -> set[str]:
+    """Return the full dotted names that *module* imports."""
+    found: set[str] = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: import by full name, not relatively"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_keeps_to_its_layer(module: str) -> None:
+    """A package uses only layers below; only the edge touches peers, files, clocks or dice."""
+    package = Path(module).parts[0]
+    roots = {name.split(".")[0] for name in imports(module)}
+
+    assert roots & set(PACKAGES) <= MAY_USE[package] | {package}
+    assert module in EDGE or not roots & OUTSIDE
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_core_never_imports_the_edge(module: str) -> None:
+    """A core module is usable with no edge module loaded."""
+    edge = {path.removesuffix(".py").replace("/", ".") for path in EDGE}
+    named = imports(module) | {name.rpartition(".")[0] for name in imports(module)}
+
+    assert module in EDGE or not named & edge
+
+
+def test_edge_list_has_no_strangers() -> None:
+    """Every module on the list of edges exists."""
+    assert set(MODULES) >= EDGE
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_name_says_what_is_inside(module: str) -> None:
+    """No dumping grounds."""
+    assert Path(module).stem not in VAGUE
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_fits_in_one_reading(module: str) -> None:
+    """400 lines is the most a module may take, and it opens with what it is."""
+    assert len((ROOT / module).read_text(encoding="utf-8").splitlines()) <= 400
+    assert ast.get_docstring(tree(module))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_broad_except(module: str) -> None:
+    """Nobody catches everything: an unforeseen error must be seen."""
+    handlers = [node for node in ast.walk(tree(module)) if isinstance(node, ast.ExceptHandler)]
+    caught = {ast.unparse(node.type) if node.type else "" for node in handlers}
+    swallowed = {"", "Exception"} & caught
+
+    assert not swallowed
+
+
+TESTS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("tests/**/test_*.py"))
+
+
+@pytest.mark.parametrize("module", TESTS)
+def test_every_test_states_a_fact(module: str) -> None:
+    """A test's docstring is the fact that it proves."""
+    silent = [
+        node.name
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+
+    assert silent == []
+
+
+def test_hasync_needs_no_third_party() -> None:
+    """The standby's tools run on database hosts from one file: the standard library only."""
+    import sys  # noqa: PLC0415 - only here
+
+    own = [module for module in MODULES if module.startswith("hasync/")]
+    roots = {name.split(".")[0] for module in own for name in imports(module)}
+
+    assert roots <= sys.stdlib_module_names | {"harness", "hasync"}
