@@ -19,6 +19,7 @@ import typer
 
 from enumtest.answer import AnswerNote, Transport
 from enumtest.ask import ask
+from enumtest.cli_call import call
 from enumtest.control_port import ControlPort
 from enumtest.explain import Outcome, explain
 from enumtest.faults import parse_faults
@@ -44,8 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Stub ENUM servers and a simulated SBC, for tests of call policy.",
 )
-# A further command lives in a module of its own (enumtest.cli_call), is imported above and is
-# registered here, as app.command does below.
+app.command("call")(call)
 
 
 def main(argv: list[str] | None = None) -> int:

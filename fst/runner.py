@@ -170,6 +170,7 @@ class Runner:
             return known
         bench = self._bench(site, sbc)
         bench.marks.clear()
+        self.folder.journal.append("exercise.start", exercise=name, sbc=where)
         stem = f"{site.name}-{sbc.name}-{name.replace('_', '-')}"
         recording = self._loop.run(_carry_out(bench.bench, exercise, stem))
         path = Path(recording.path)
@@ -213,6 +214,12 @@ class Runner:
 
     def _make(self, site: Site, sbc: SbcTable, lab: Lab, parts: LabParts) -> _Bench:
         tap, marks = Tap(), list[Mark]()
+
+        def on_mark(mark: Mark) -> None:  # on the disk before anything follows from it
+            marks.append(mark)
+            place = f"{site.name}/{sbc.name}"
+            self.folder.journal.append("mark", sbc=place, **mark.to_json())
+
         endpoints = enum_endpoints(site, sbc, by_endpoint=False)
         servers = parts.servers or StubServers(endpoints, lab, sbc.apex, tap, self._clock)
         bench = LabBench(
@@ -225,7 +232,7 @@ class Runner:
             folder=self.folder.captures,
             clock=self._clock,
             engine=self._engine,
-            on_mark=marks.append,
+            on_mark=on_mark,
         )
         return _Bench(bench, marks)
 

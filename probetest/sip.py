@@ -8,6 +8,7 @@ so no reader asks again; header values keep every byte (those that are no UTF-8 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.errors import InputError, WireError
 
@@ -15,7 +16,6 @@ MAX_MESSAGE_BYTES = 65_536  # more than a UDP datagram can carry
 MAX_HEADERS = 200  # header lines; a long route has tens
 MAX_CSEQ = 2**31 - 1  # RFC 3261 section 8.1.1.5
 VERSION = "SIP/2.0"
-BRANCH_COOKIE = "z9hG4bK"  # RFC 3261 section 8.1.1.7: such a branch is unique
 
 _TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"  # RFC 3261 section 25.1 # noqa: S105 - grammar, no password
 _TOKEN_ONLY = re.compile(rf"{_TOKEN}\Z")
@@ -169,6 +169,7 @@ def looks_like_sip(prefix: bytes) -> bool:
     return bool((_FIRST_LINE if newline else _CUT_LINE).match(line))
 
 
+@lru_cache(maxsize=256)  # a capture repeats some thirty names
 def canonical(name: str) -> str:
     """Return the one spelling of header *name*, compact forms written out.
 
@@ -276,7 +277,7 @@ def _objections(message: SipMessage) -> Iterator[str]:
     if found is None:
         yield f"CSeq is no number up to {MAX_CSEQ} and a method"
     elif message.method not in (None, found[1]):
-        yield f"CSeq is for {found[1]}, the request is {message.method}"
+        yield f"CSeq is for {found[1]:.40}, the request is {message.method:.40}"
 
 
 def _lines(head: bytes, start: int) -> Iterator[tuple[int, str]]:
@@ -328,7 +329,7 @@ def _body(headers: tuple[tuple[str, str], ...], data: bytes, start: int) -> byte
         return data[start:]
     found = _LENGTH.match(given[0])
     if found is None or len(given) > 1:
-        raise WireError(f"Content-Length is no single number: {given[:2]}", offset_bytes=start)
+        raise WireError("Content-Length is no single number", offset_bytes=start)
     length = int(found[1])
     if length > len(data) - start:
         why = f"Content-Length is {length}, only {len(data) - start} bytes follow"

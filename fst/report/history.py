@@ -122,7 +122,9 @@ class _Draft:
         """Add what one event says."""
         match event.type:
             case "step":
-                self.steps.append(Timed(event.at_ns, fields.text("text")))
+                done = fields.values.get("mark_ns") is not None  # written down after it was done
+                at_ns = fields.whole("mark_ns") if done else event.at_ns
+                self.steps.append(Timed(at_ns, fields.text("text")))
             case "attachment":
                 self.attachments.append(_attachment(fields))
             case "measurement":

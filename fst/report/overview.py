@@ -54,9 +54,14 @@ def warning(report: Report) -> str:
 
 
 def overall(report: Report) -> Overall:
-    """Return PASS, FAIL or NOT DECIDED, with the sentences under it."""
+    """Return PASS, FAIL, NOT COMPLETE or NOT DECIDED, with the sentences under it.
+
+    The plan asks for every box: while one is empty, no number of PASSes makes the whole a PASS.
+    """
     code, totals = report.exit_code(), report.totals
     word = {EXIT_PASS: "PASS", EXIT_FAIL: "FAIL"}.get(code, "NOT DECIDED")
+    if word == "PASS" and (totals[BoxState.WAITING] or totals[BoxState.NOT_RUN]):
+        word = "NOT COMPLETE"
     judged = sum(totals[state] for state in (BoxState.PASS, BoxState.FAIL, BoxState.OTHER))
     told = [f"{totals[BoxState.PASS]} of the {judged} boxes that have a verdict are PASS"]
     told += [

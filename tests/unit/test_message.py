@@ -305,31 +305,31 @@ def test_a_record_with_more_content_than_fields_is_malformed() -> None:
 
 
 def test_a_chain_of_pointers_costs_no_time() -> None:
-    """8000 pointers to pointers, used by 3000 records, are refused within a second."""
+    """8000 pointers to pointers, used by 3000 records, are refused within a second of work."""
     chain = b"\x00" + b"".join((0xC000 | at).to_bytes(2) for at in (12, *range(13, 8000, 2)))
     head = bytes.fromhex("123485000000 0bb8 0000 0000".replace(" ", ""))
     last = (0xC000 | 12 + len(chain) - 2).to_bytes(2)
     data = head + chain + (last + bytes.fromhex("00230001000000000000")) * 3000
 
-    start_ns = time.monotonic_ns()
+    start_ns = time.process_time_ns()
     with pytest.raises(WireError):
         parse_answer(data)
 
-    assert time.monotonic_ns() - start_ns < 1_000_000_000
+    assert time.process_time_ns() - start_ns < 1_000_000_000
 
 
 def test_many_long_names_cost_no_time() -> None:
-    """Records that each point to a name of 120 labels end at the limit, within a second."""
+    """Records that each point to a name of 120 labels end at the limit, within a second of work."""
     name = b"\x01a" * 120 + b"\x00"
     record = b"\xc0\x0c" + bytes.fromhex("00010001000000000000")
     data = bytes.fromhex("12348500000113880000000000")[:12]
     data += name + b"\x00\x23\x00\x01" + record * 5000
 
-    start_ns = time.monotonic_ns()
+    start_ns = time.process_time_ns()
     with pytest.raises(WireError, match="labels"):
         parse_answer(data)
 
-    assert time.monotonic_ns() - start_ns < 1_000_000_000
+    assert time.process_time_ns() - start_ns < 1_000_000_000
 
 
 def test_a_refusal_repeats_id_operation_and_recursion() -> None:
