@@ -7,11 +7,14 @@ the reading is data. A URI that no matcher fits is UNCLASSIFIED, which is loud, 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import unquote
 
 from harness.errors import NumberError
 from harness.number import PhoneNumber
 
-_URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?:(?P<user>[^@]*)@)?(?P<host>[^;?@]*)")
+_URI = re.compile(  # a blank or a second "@" is in no URI; readers differ on what it would mean
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?:(?P<user>[^@\s]*)@)?(?P<host>[^;?@\s]+)([;?][^@\s]*)?\Z"
+)
 
 
 class Decision(StrEnum):
@@ -43,10 +46,12 @@ class DecisionRule:
     user: UserMatch = UserMatch.ANY
 
 
+CALL_SCHEMES = ("sip", "sips", "tel")  # what an SBC can send a call to
+
 DEFAULT_RULES = (
     DecisionRule(Decision.TERMINATE, host="blocked.invalid"),
-    DecisionRule(Decision.ALLOW, user=UserMatch.SAME),
-    DecisionRule(Decision.REDIRECT, user=UserMatch.OTHER),
+    *(DecisionRule(Decision.ALLOW, scheme, user=UserMatch.SAME) for scheme in CALL_SCHEMES),
+    *(DecisionRule(Decision.REDIRECT, scheme, user=UserMatch.OTHER) for scheme in CALL_SCHEMES),
 )
 
 
@@ -55,7 +60,7 @@ class Target:
     """The parts of a SIP or tel URI that a decision looks at."""
 
     scheme: str
-    user: str  # without user parameters; the number itself for tel
+    user: str  # without user parameters and password, unescaped; the number itself for tel
     host: str
 
     def number(self) -> PhoneNumber | None:
@@ -77,11 +82,13 @@ def parse_target(uri: str) -> Target | None:
     found = _URI.match(uri)
     if found is None:
         return None
-    scheme, user, host = found["scheme"].lower(), found["user"], found["host"]
+    scheme, host = found["scheme"].lower(), found["host"]
+    user = unquote((found["user"] or "").split(";")[0].partition(":")[0], errors="replace")
     if scheme == "tel":
         return Target(scheme, host.split(";")[0], "")
     host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-    return Target(scheme, (user or "").split(";")[0], host.lower())
+    # RFC 3261 section 25.1 allows the final dot of an absolute name; it is the same host.
+    return Target(scheme, user, host.lower().removesuffix("."))
 
 
 def classify(uri: str, dialled: PhoneNumber, rules: tuple[DecisionRule, ...]) -> Decision:
@@ -91,9 +98,9 @@ def classify(uri: str, dialled: PhoneNumber, rules: tuple[DecisionRule, ...]) ->
         return Decision.UNCLASSIFIED
     same = target.number() == dialled
     for rule in rules:
-        if rule.scheme and rule.scheme != target.scheme:
+        if rule.scheme and rule.scheme.lower() != target.scheme:
             continue
-        if rule.host and rule.host != target.host:
+        if rule.host and rule.host.lower() != target.host:
             continue
         wanted = rule.user
         if wanted is UserMatch.ANY or (wanted is UserMatch.SAME) == same:

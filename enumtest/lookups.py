@@ -4,7 +4,8 @@
 
 Laws: every DNS message to or from a known server is in a transaction, in `strays` or in
 `malformed`, never silently dropped; a retransmission is not a turn; nothing is guessed about an
-answer that is not in the capture.
+answer that is not in the capture; an answer that comes when the server was given up already (a
+process that hung answers all it was asked, late) does not make the transaction a success.
 
 Sources: RFC 1035 section 4.1 (id and question match a response), RFC 5452 section 9.1 (address and
 port too), RFC 6116 section 3 (owner name).
@@ -56,7 +57,7 @@ class Transaction:
     sends: tuple[Seen, ...]
     answer: Answer | None = None
     answered: Seen | None = None
-    later_answers: tuple[Seen, ...] = ()
+    later_answers: tuple[Seen, ...] = ()  # more of them, or too late to be of use
 
     @property
     def failed(self) -> bool:
@@ -190,7 +191,8 @@ class _Folding:
             self.strays.append((message.seen, "no query with this id, question and port"))
             return
         known = self.done[at]
-        if known.answer is None:
+        age_ns = message.seen.at_ns - known.sends[0].at_ns
+        if known.answer is None and age_ns <= _patience_ns(self.timeout_ns):
             self.done[at] = replace(known, answer=answer, answered=message.seen)
         else:
             self.done[at] = replace(known, later_answers=(*known.later_answers, message.seen))
@@ -229,13 +231,30 @@ def _join(transactions: list[Transaction], timeout_ns: int) -> tuple[Lookup, ...
             queue.append(len(chains))
             chains.append([transaction])
         else:
-            chains[follows].append(transaction)
+            chain = chains[follows]
+            chain[-1] = _overtaken(chain[-1], transaction, timeout_ns)
+            chain.append(transaction)
     return tuple(Lookup(tuple(chain)) for chain in chains)
+
+
+def _patience_ns(timeout_ns: int) -> int:
+    """Return the longest time that an SBC set to *timeout_ns* can wait for one server."""
+    return timeout_ns * 3 // 2
+
+
+def _overtaken(last: Transaction, new: Transaction, timeout_ns: int) -> Transaction:
+    """Return *last* as a failure when its answer came after its time, and after its failover."""
+    if last.answered is None or last.answered.at_ns <= new.sends[0].at_ns:
+        return last
+    if last.answered.at_ns - last.sends[0].at_ns <= timeout_ns:
+        return last  # it came in time: *new* may be another call's, the wire can't tell
+    later = (last.answered, *last.later_answers)
+    return replace(last, answer=None, answered=None, later_answers=later)
 
 
 def _expired(chain: list[Transaction], new: Transaction, timeout_ns: int) -> bool:
     """No failover comes later than half a timeout after the last server's time was up."""
-    return new.sends[0].at_ns > chain[-1].sends[0].at_ns + timeout_ns * 3 // 2
+    return new.sends[0].at_ns > chain[-1].sends[0].at_ns + _patience_ns(timeout_ns)
 
 
 def _follows(chain: list[Transaction], new: Transaction, patience_ns: int) -> bool:

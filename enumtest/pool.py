@@ -9,6 +9,7 @@ Rule 3: a failover takes a turn, a held server does not; other readings come wit
 FST plan, part B.3 "routing by ENUM server status".
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -36,16 +37,20 @@ class ServerPool:
     _turns_taken: int = 0
     _held_until_ns: dict[str, int] = field(default_factory=dict)
 
-    def next_server(self, now_ns: int) -> str | None:
-        """Return the server whose turn it is at *now_ns*, or None when every one is held down."""
+    def next_server(self, now_ns: int, tried: Collection[str] = ()) -> str | None:
+        """Return the server whose turn it is at *now_ns*, or None when there is none to ask.
+
+        Held servers are passed over, and those that the call has *tried* already.
+        """
         start = self._turn if self.selection is Selection.ROUND_ROBIN else 0
         for step in range(len(self.servers)):
             at = (start + step) % len(self.servers)
-            if self._held_until_ns.get(self.servers[at], 0) <= now_ns:
+            server = self.servers[at]
+            if server not in tried and self._held_until_ns.get(server, 0) <= now_ns:
                 self._turns_taken += 1
                 drifts = self.drift_every and self._turns_taken % self.drift_every == 0
                 self._turn = at + (2 if drifts else 1)
-                return self.servers[at]
+                return server
         return None
 
     def on_success(self, server: str) -> None:

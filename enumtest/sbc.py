@@ -110,6 +110,7 @@ class _Call:
     placed_ns: int
     server: str = ""
     id: int = 0
+    tcp: bool = False
     payload: bytes = b""
     asked_ns: int = 0
     sends: int = 0
@@ -152,8 +153,9 @@ class Sbc:
             return
         for call in self._open.values():
             asked = self.config.servers[call.server]
-            wanted = call.number.enum_domain(self.config.apex)
-            if asked == server and call.id == answer.id and answer.qname == wanted:
+            wanted = call.number.enum_domain(self.config.apex).lower().removesuffix(".")
+            mine = (call.id, wanted, "NAPTR") == (answer.id, answer.qname, answer.qtype)
+            if asked == server and mine:
                 self._answered(call, answer, now_ns)
                 return
 
@@ -163,7 +165,8 @@ class Sbc:
             if now_ns >= call.asked_ns + self.config.timeout_ns:
                 self._failed(call, Failure.SILENCE, now_ns)
             elif now_ns >= self._next_send_ns(call):
-                call.sends += 1
+                # However late the timer is, one send: a burst would help nobody.
+                call.sends = (now_ns - call.asked_ns) // self.config.retransmit_after_ns() + 1
                 self._out.append(Outgoing(call.payload, self.config.servers[call.server]))
 
     def next_timer(self) -> int | None:
@@ -189,17 +192,14 @@ class Sbc:
 
     def _ask_next(self, call: _Call, now_ns: int) -> None:
         """Ask the server whose turn it is, once each a call; with none left, decide without."""
-        config, server = self.config, None
-        tried = {asked.server for asked in call.asked}
-        for _ in config.servers:
-            server = self._pool.next_server(now_ns)
-            if server not in tried:
-                break
-        if server is None or server in tried:
+        config = self.config
+        server = self._pool.next_server(now_ns, {asked.server for asked in call.asked})
+        if server is None:
             self._decide(call, Decision.NO_SERVER, "", now_ns)
             return
         source = SourceOption(call.source, config.source_framing, config.source_code)
         call.server, call.id, call.asked_ns, call.sends = server, next(self.ids), now_ns, 1
+        call.tcp = False
         call.payload = encode_query(
             call.id,
             call.number.enum_domain(config.apex),
@@ -209,7 +209,10 @@ class Sbc:
         self._out.append(Outgoing(call.payload, config.servers[server]))
 
     def _answered(self, call: _Call, answer: Answer, now_ns: int) -> None:
+        if answer.truncated and call.tcp:  # asked once already; a second time would never end
+            return
         if answer.truncated:  # ask the same server again over TCP (RFC 7766 section 5)
+            call.tcp = True
             self._out.append(Outgoing(call.payload, self.config.servers[call.server], tcp=True))
             call.sends = self.config.retransmissions + 1  # no more UDP, only the timeout
             return

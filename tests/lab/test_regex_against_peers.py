@@ -277,7 +277,7 @@ def test_tre_errs_where_it_is_known_to(  # noqa: PLR0913 - three peers and a tab
 
 
 def test_glibc_loops_where_postgresql_answers(engine: PosixRegex, postgres: Postgres) -> None:
-    """glibc hangs over these 17 octets; here that is a refusal, and the engine goes on."""
+    """Glibc hangs over these 17 octets; here that is a refusal, and the engine goes on."""
     case = ("^(c*|.{0,1}|c*)+$", "c+]ca", False)
     assert isinstance(own_span(engine, case), Refusal)
     assert postgres.match([case]) == [(0, 5)]

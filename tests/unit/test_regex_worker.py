@@ -151,6 +151,7 @@ def test_memory_eater_is_refused_and_the_next_is_answered() -> None:
         b"\xff" * 255,
         b"x*" * 127,
         rb"((.*)\2)*" * 20,
+        b"^(b*|.{0,1}|b*)+$",  # glibc 2.36 loops for ever over its groups
     ],
 )
 def test_hostile_pattern_leaves_an_engine_that_answers(pattern: bytes) -> None:

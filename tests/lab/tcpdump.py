@@ -1,0 +1,63 @@
+"""tcpdump on the loopback interface, as a recorder that the lab's bench can use.
+
+Traps: times in microseconds would be cut to before the mark that opens a window, so it is asked for
+nanoseconds; a packet is in the kernel's ring before it is in the file, so the end is marked by a
+datagram of our own; privileges are kept (-Z root), because the folder of a test is root's.
+"""
+
+import re
+import secrets
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from tests.lab.peers import need, start, until
+
+DISCARD = 9  # port of the marker: nobody listens there
+RING_KIB = 16_384  # room for bursts while tcpdump waits for a processor
+_CAPTURED = re.compile(r"^(\d+) packets? captured$", re.MULTILINE)
+_DROPPED = re.compile(r"^(\d+) packets? dropped by (?:kernel|interface)$", re.MULTILINE)
+
+
+class TcpdumpRecorder:
+    """Records the network 127.0.*net*.0/24; `fst.lab.bench.Recorder`."""
+
+    captured_by = "tcpdump -i lo"
+
+    def __init__(self, net: int, logs: Path) -> None:
+        """Keep what tcpdump says in files below *logs*."""
+        self._net, self._logs = net, logs
+        self._process: subprocess.Popen[bytes] | None = None
+        self._path = self._log = logs
+
+    async def start(self, path: Path) -> None:
+        """Record to *path*; return once tcpdump says that it listens."""
+        self._path, self._log = path, self._logs / f"{path.name}.tcpdump.txt"
+        argv = [need("tcpdump", "tcpdump"), "-i", "lo", "-n", "-s", "0", "-U", "-Z", "root"]
+        argv += ["--immediate-mode", "--time-stamp-precision=nano", "-B", str(RING_KIB)]
+        argv += ["-w", str(path), f"(udp or tcp or icmp) and net 127.0.{self._net}.0/24"]
+        self._process = start(argv, self._log)
+        await until(self._listens, "tcpdump listens", self._log)
+
+    async def stop(self) -> tuple[int, int | None]:
+        """Return packets and drops, once everything sent so far is in the file."""
+        process = self._process
+        assert process is not None, "no capture is running"
+        token = secrets.token_bytes(16)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as marker:
+            marker.sendto(b"end of capture " + token, (f"127.0.{self._net}.250", DISCARD))
+        await until(lambda: token in self._path.read_bytes(), "the marker is in the file")
+        process.send_signal(signal.SIGINT)
+        await until(lambda: process.poll() is not None, "tcpdump ends", self._log)
+        self._process = None
+        said = self._log.read_text()
+        captured, dropped = _CAPTURED.findall(said), _DROPPED.findall(said)
+        assert captured, said
+        assert dropped, said
+        return int(captured[0]), sum(map(int, dropped))
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        return "listening on lo" in self._log.read_text()
