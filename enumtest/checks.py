@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from enumtest.decision import Decision, DecisionRule, classify
 from enumtest.hold_down import MAX_CITED, cited
-from enumtest.lookups import Lookup, Traffic
+from enumtest.lookups import Lookup, OddMessage, Traffic, Transaction
 from enumtest.naptr import resolve
 from harness.finding import Finding, Outcome
+from harness.number import PhoneNumber
 from harness.records import CallOutcome, CallRecord
 from harness.regex import RegexEngine
 
@@ -53,12 +54,12 @@ def receipt(
         f"{len(hops)} requests from there",
         frames,
     )
-    broken = [(seen.frame, why) for seen, why in traffic.malformed if why.startswith("query")]
+    broken = [(odd.seen.frame, odd.why) for odd in malformed_queries(traffic, server, agreed)]
     for lookup in lookups:
         broken += [
             (hop.sends[0].frame, why)
             for hop in lookup.hops
-            if hop.server == server and (why := _defect(lookup, agreed))
+            if hop.server == server and (why := _defect(hop, lookup.number(agreed.apex), agreed))
         ]
     formed = _rule(
         "receipt.well-formed",
@@ -71,14 +72,23 @@ def receipt(
     return received, sender, formed
 
 
-def _defect(lookup: Lookup, agreed: Agreed) -> str:
-    """Say what is wrong with the question of *lookup*, or "" when nothing is."""
-    query = lookup.first.query
+def malformed_queries(traffic: Traffic, server: str, agreed: Agreed) -> tuple[OddMessage, ...]:
+    """Return what the SBC sent to *server* that is no DNS query; strangers' packets do not count."""
+    return tuple(
+        odd
+        for odd in traffic.malformed
+        if odd.from_client and odd.server == server and odd.client.address in agreed.sbc_addresses
+    )
+
+
+def _defect(hop: Transaction, number: PhoneNumber | None, agreed: Agreed) -> str:
+    """Say what is wrong with the question of *hop*, or "" when nothing is."""
+    query = hop.query
     if query.qclass != "IN":
         return f"class {query.qclass}, not IN"
-    if lookup.number(agreed.apex) is None:
+    if number is None:
         return f"{query.qname[:80]!r} is no number under {agreed.apex}"
-    if agreed.carries_source and not lookup.first.source:
+    if agreed.carries_source and not hop.source:
         return "no calling number in its EDNS options"
     if query.trailing_bytes:
         return f"{query.trailing_bytes} bytes after the message"

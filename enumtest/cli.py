@@ -45,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Stub ENUM servers and a simulated SBC, for tests of call policy.",
 )
-app.command("call")(call)
+app.command("call", epilog="Example: enumtest call +16505550112 --server e1=127.0.0.51:15053")(call)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,7 +76,7 @@ def _read(path: Path) -> str:
         raise InputError("not UTF-8 text", file=str(path)) from error
 
 
-@app.command()
+@app.command(epilog="Example: enumtest serve --policy policy.toml --listen e1=127.0.0.51:15053")
 def serve(  # noqa: PLR0913 - each option is a parameter
     *,
     policy: Annotated[Path, typer.Option(help="Policy file (TOML).")],
@@ -189,7 +189,7 @@ def _policy(path: Path) -> Policy:
     return policy
 
 
-@app.command("ask")
+@app.command("ask", epilog="Example: enumtest ask 127.0.0.51:15053 +16505550112")
 def ask_(  # noqa: PLR0913 - each option is a parameter
     server: Annotated[str, typer.Argument(help="ADDRESS or ADDRESS:PORT of an ENUM server.")],
     number: Annotated[str, typer.Argument(help="Called number, such as +16505550112.")],

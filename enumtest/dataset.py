@@ -32,7 +32,7 @@ def records(
                 direction=way or Direction.UNKNOWN,
                 direction_rule=rule or source_rule,
                 rcode="" if lookup.last.answer is None else lookup.last.answer.rcode,
-                latency_ns=None if answered is None else answered.at_ns - lookup.at_ns,
+                latency_ns=None if answered is None else max(0, answered.at_ns - lookup.at_ns),
                 frame=lookup.first.sends[0].frame,
             )
         )

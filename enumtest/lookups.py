@@ -5,7 +5,8 @@
 Laws: every DNS message to or from a known server is in a transaction, in `strays` or in
 `malformed`, never silently dropped; a retransmission is not a turn; nothing is guessed about an
 answer that is not in the capture; an answer that comes when the server was given up already (a
-process that hung answers all it was asked, late) does not make the transaction a success.
+process that hung answers all it was asked, late), or of which only a part came, does not make the
+transaction a success.
 
 Sources: RFC 1035 section 4.1 (id and question match a response), RFC 5452 section 9.1 (address and
 port too), RFC 6116 section 3 (owner name).
@@ -19,7 +20,7 @@ from enumtest.source_uri import source_uri
 from harness.errors import InputError, WireError
 from harness.frame import Datagrams, Endpoint
 from harness.number import PhoneNumber
-from harness.tcp_stream import reassemble
+from harness.tcp_stream import Stream, reassemble
 
 TCP = 6
 FAILURE_RCODES = frozenset({"SERVFAIL", "REFUSED", "FORMERR", "NOTIMP"})
@@ -44,6 +45,18 @@ class Message:
     from_client: bool
     tcp: bool
     data: bytes
+    whole: bool = True  # False: the capture has only its start
+
+
+@dataclass(frozen=True, slots=True)
+class OddMessage:
+    """A message that is in no transaction, and why."""
+
+    seen: Seen
+    client: Endpoint
+    server: str  # its name in the site file
+    from_client: bool
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,8 @@ class Transaction:
     sends: tuple[Seen, ...]
     answer: Answer | None = None
     answered: Seen | None = None
-    later_answers: tuple[Seen, ...] = ()  # more of them, or too late to be of use
+    later_answers: tuple[Seen, ...] = ()  # more of them, too late, or only a part
+    tcp: bool = False
 
     @property
     def failed(self) -> bool:
@@ -115,8 +129,8 @@ class Traffic:
     """Everything between SBCs and the named servers that a capture holds."""
 
     lookups: tuple[Lookup, ...]
-    malformed: tuple[tuple[Seen, str], ...]  # from the SBC or a server, and why it does not parse
-    strays: tuple[tuple[Seen, str], ...]  # answers that match no query, with the reason
+    malformed: tuple[OddMessage, ...]  # from a client or a server; they do not parse
+    strays: tuple[OddMessage, ...]  # answers that match no query; messages not captured whole
     probes: tuple[Transaction, ...]  # questions that are not NAPTR (health checks and the like)
 
 
@@ -130,21 +144,39 @@ def messages(datagrams: Datagrams, servers: Mapping[Endpoint, str]) -> Iterator[
         if to in servers or source in servers:
             seen = Seen(int(datagrams.frame[i]), int(datagrams.at_ns[i]))
             ends = (source, to, True) if to in servers else (to, source, False)
-            found.append(Message(seen, *ends, tcp=False, data=datagrams.payload(i)))
+            data, whole = datagrams.payload(i), bool(datagrams.complete[i])
+            found.append(Message(seen, *ends, tcp=False, data=data, whole=whole))
     for stream in reassemble(datagrams):
         source, to = stream.source, stream.destination
         if to not in servers and source not in servers:
             continue
         ends = (source, to, True) if to in servers else (to, source, False)
-        at = 0
-        while at + LENGTH_BYTES <= len(stream.data):
-            size = int.from_bytes(stream.data[at : at + LENGTH_BYTES])
-            body = bytes(stream.data[at + LENGTH_BYTES : at + LENGTH_BYTES + size])
-            piece = stream.piece(at)
-            seen = Seen(piece.frame, piece.at_ns)
-            found.append(Message(seen, *ends, tcp=True, data=body))
-            at += LENGTH_BYTES + size
+        found += _stream_messages(stream, *ends)
     yield from sorted(found, key=lambda message: (message.seen.at_ns, message.seen.frame))
+
+
+def _stream_messages(
+    stream: Stream, client: Endpoint, server: Endpoint, from_client: bool
+) -> Iterator[Message]:
+    """Yield the messages of a TCP stream; a stream without its start is one that is not whole."""
+    at = 0
+    while at < len(stream.data):
+        piece, size = stream.piece(at), int.from_bytes(stream.data[at : at + LENGTH_BYTES])
+        end = at + LENGTH_BYTES + size if stream.from_start else len(stream.data)
+        body = stream.data[at + LENGTH_BYTES : end]
+        yield Message(
+            Seen(piece.frame, piece.at_ns),
+            client,
+            server,
+            from_client,
+            tcp=True,
+            data=body,
+            whole=stream.from_start and (stream.gap is None or end <= len(stream.data)),
+        )
+        at = end
+
+
+_Key = tuple[Endpoint, Endpoint, bool, int, str, str]  # ends, TCP, id, question
 
 
 @dataclass(slots=True)
@@ -154,17 +186,18 @@ class _Folding:
     servers: Mapping[Endpoint, str]
     timeout_ns: int
     done: list[Transaction]
-    latest: dict[tuple[Endpoint, Endpoint, int, str], int]
-    malformed: list[tuple[Seen, str]]
-    strays: list[tuple[Seen, str]]
+    latest: dict[_Key, int]
+    early: dict[_Key, tuple[OddMessage, Answer]]  # answers seen before their query
+    malformed: list[OddMessage]
+    strays: list[OddMessage]
 
     def query(self, message: Message) -> None:
         try:
             query = parse_query(message.data)
         except WireError as error:
-            self.malformed.append((message.seen, f"query: {error.why}"))
+            self.odd(message, error)
             return
-        key = (message.client, message.server, query.id, query.qname)
+        key = _key(message, query)
         at = self.latest.get(key)
         if at is not None and self._is_retransmission(self.done[at], message):
             known = self.done[at]
@@ -172,30 +205,58 @@ class _Folding:
             return
         self.latest[key] = len(self.done)
         name, source = self.servers[message.server], source_uri(query)
-        self.done.append(Transaction(message.client, name, query, source, (message.seen,)))
+        made = Transaction(message.client, name, query, source, (message.seen,), tcp=message.tcp)
+        stray, answer = self.early.pop(key, (None, None))
+        if stray is not None and message.seen.at_ns - stray.seen.at_ns <= self.timeout_ns:
+            # Queues of one interface, or merged captures, can show an answer before its query.
+            self.strays.remove(stray)
+            made = replace(made, answer=answer, answered=stray.seen)
+        self.done.append(made)
 
     def _is_retransmission(self, known: Transaction, message: Message) -> bool:
-        """Same id and question from the same port, not answered yet, and within the timeout."""
+        """Same id and question from the same port, within the timeout.
+
+        At a server one can cross the answer on its way, so it may come after that.
+        """
         age_ns = message.seen.at_ns - known.sends[0].at_ns
-        return known.answer is None and age_ns <= 2 * self.timeout_ns
+        return age_ns <= self.timeout_ns * (2 if known.answer is None else 1)
 
     def answer(self, message: Message) -> None:
         try:
             answer = parse_answer(message.data)
         except WireError as error:
-            self.malformed.append((message.seen, f"answer: {error.why}"))
+            self.odd(message, error)
             return
-        key = (message.client, message.server, answer.id, answer.qname)
+        key = _key(message, answer)
         at = self.latest.get(key)
         if at is None:
-            self.strays.append((message.seen, "no query with this id, question and port"))
+            stray = self.describe(message, "no query with this id, question and port")
+            self.strays.append(stray)
+            self.early[key] = (stray, answer)
             return
         known = self.done[at]
         age_ns = message.seen.at_ns - known.sends[0].at_ns
-        if known.answer is None and age_ns <= _patience_ns(self.timeout_ns):
+        if known.answer is None and age_ns <= _longest_wait_ns(self.timeout_ns):
             self.done[at] = replace(known, answer=answer, answered=message.seen)
         else:
             self.done[at] = replace(known, later_answers=(*known.later_answers, message.seen))
+
+    def odd(self, message: Message, error: WireError) -> None:
+        """Note a message that does not parse; if only its start was captured, it proves nothing."""
+        if message.whole:
+            self.malformed.append(self.describe(message, error.why))
+        else:
+            self.strays.append(self.describe(message, f"not captured whole ({error.why})"))
+
+    def describe(self, message: Message, why: str) -> OddMessage:
+        """Return the note about a message that is in no transaction."""
+        name = self.servers[message.server]
+        return OddMessage(message.seen, message.client, name, message.from_client, why)
+
+
+def _key(message: Message, said: Query | Answer) -> _Key:
+    ends = (message.client, message.server, message.tcp)
+    return (*ends, said.id, said.qname, said.qtype)
 
 
 def read_traffic(
@@ -206,7 +267,7 @@ def read_traffic(
     *timeout_ns* is how long the SBC waits for one server: it bounds what may be a retransmission
     and what may be the failover of the same call.
     """
-    folding = _Folding(servers, timeout_ns, [], {}, [], [])
+    folding = _Folding(servers, timeout_ns, [], {}, {}, [], [])
     for message in messages(datagrams, servers):
         if message.from_client:
             folding.query(message)
@@ -219,12 +280,11 @@ def read_traffic(
 
 def _join(transactions: list[Transaction], timeout_ns: int) -> tuple[Lookup, ...]:
     """Join each failover to the lookup that still waits for it; the longest waiting goes first."""
-    patience_ns = timeout_ns // 2  # no SBC gives up earlier; nearer is another call's query
+    patience_ns = timeout_ns // 2  # nearer is more often another call's query: see `_quick`
     chains: list[list[Transaction]] = []
-    waiting: dict[tuple[str, str, str], list[int]] = {}
-    for transaction in sorted(transactions, key=lambda t: t.sends[0].frame):
-        key = (transaction.client.address, transaction.query.qname, transaction.source)
-        queue = waiting.setdefault(key, [])
+    waiting: dict[_Caller, list[int]] = {}
+    for transaction in sorted(transactions, key=_first_send):
+        queue = waiting.setdefault(_caller(transaction), [])
         queue[:] = [at for at in queue if not _expired(chains[at], transaction, timeout_ns)]
         follows = next((at for at in queue if _follows(chains[at], transaction, patience_ns)), None)
         if follows is None:
@@ -234,10 +294,21 @@ def _join(transactions: list[Transaction], timeout_ns: int) -> tuple[Lookup, ...
             chain = chains[follows]
             chain[-1] = _overtaken(chain[-1], transaction, timeout_ns)
             chain.append(transaction)
-    return tuple(Lookup(tuple(chain)) for chain in chains)
+    return tuple(Lookup(_without_parts(chain)) for chain in _quick(chains, patience_ns))
 
 
-def _patience_ns(timeout_ns: int) -> int:
+_Caller = tuple[str, str, str]  # address, question, calling URI: what a failover repeats
+
+
+def _caller(transaction: Transaction) -> _Caller:
+    return (transaction.client.address, transaction.query.qname, transaction.source)
+
+
+def _first_send(transaction: Transaction) -> tuple[int, int]:
+    return (transaction.sends[0].at_ns, transaction.sends[0].frame)
+
+
+def _longest_wait_ns(timeout_ns: int) -> int:
     """Return the longest time that an SBC set to *timeout_ns* can wait for one server."""
     return timeout_ns * 3 // 2
 
@@ -254,7 +325,7 @@ def _overtaken(last: Transaction, new: Transaction, timeout_ns: int) -> Transact
 
 def _expired(chain: list[Transaction], new: Transaction, timeout_ns: int) -> bool:
     """No failover comes later than half a timeout after the last server's time was up."""
-    return new.sends[0].at_ns > chain[-1].sends[0].at_ns + _patience_ns(timeout_ns)
+    return new.sends[0].at_ns > chain[-1].sends[0].at_ns + _longest_wait_ns(timeout_ns)
 
 
 def _follows(chain: list[Transaction], new: Transaction, patience_ns: int) -> bool:
@@ -262,10 +333,52 @@ def _follows(chain: list[Transaction], new: Transaction, patience_ns: int) -> bo
     last = chain[-1]
     at_ns = new.sends[0].at_ns
     done = last.answered is not None and last.answered.at_ns <= at_ns
-    if done and last.answer is not None and last.answer.truncated:
-        return new.server == last.server and new.query.id == last.query.id
+    truncated = done and last.answer is not None and last.answer.truncated
+    if truncated and new.tcp and not last.tcp and new.server == last.server:
+        return True
     if any(hop.server == new.server for hop in chain):
         return False
     if done:
-        return last.failed
+        return last.failed or truncated
     return at_ns >= last.sends[0].at_ns + patience_ns
+
+
+def _quick(chains: list[list[Transaction]], patience_ns: int) -> list[list[Transaction]]:
+    """Join failovers that came at once, as after an ICMP "port unreachable".
+
+    The last server never answered, was not asked again, and nothing else followed it.
+    """
+    kept: list[list[Transaction]] = []
+    dangling: dict[_Caller, list[list[Transaction]]] = {}
+    for chain in chains:
+        at_ns = chain[0].sends[0].at_ns
+        queue = dangling.setdefault(_caller(chain[0]), [])
+        queue[:] = [one for one in queue if at_ns < one[-1].sends[0].at_ns + patience_ns]
+        whole = next((one for one in queue if _gave_way(one, chain[0])), None)
+        if whole is None:
+            kept.append(whole := chain)
+        else:
+            queue.remove(whole)
+            whole += chain
+        if whole[-1].answer is None and not whole[-1].later_answers:
+            queue.append(whole)
+    return kept
+
+
+def _gave_way(chain: list[Transaction], new: Transaction) -> bool:
+    """Say whether nothing went to the last server of *chain* once *new* was sent elsewhere."""
+    other = all(hop.server != new.server for hop in chain)
+    return other and chain[-1].sends[-1].at_ns <= new.sends[0].at_ns
+
+
+def _without_parts(chain: list[Transaction]) -> tuple[Transaction, ...]:
+    """Return the hops; a truncated answer that was not asked for again over TCP counts as none."""
+    hops: list[Transaction] = []
+    for hop, following in zip(chain, [*chain[1:], None], strict=True):
+        again = following is not None and following.server == hop.server
+        if hop.answer is None or hop.answered is None or again or not hop.answer.truncated:
+            hops.append(hop)
+        else:
+            later = (hop.answered, *hop.later_answers)
+            hops.append(replace(hop, answer=None, answered=None, later_answers=later))
+    return tuple(hops)

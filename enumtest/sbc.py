@@ -197,14 +197,16 @@ class Sbc:
         if server is None:
             self._decide(call, Decision.NO_SERVER, "", now_ns)
             return
-        source = SourceOption(call.source, config.source_framing, config.source_code)
+        source = None
+        if config.source_code and call.source:
+            source = SourceOption(call.source, config.source_framing, config.source_code)
         call.server, call.id, call.asked_ns, call.sends = server, next(self.ids), now_ns, 1
         call.tcp = False
         call.payload = encode_query(
             call.id,
             call.number.enum_domain(config.apex),
-            source=source if config.source_code else None,
-            udp_payload_bytes=SOURCE_PAYLOAD_BYTES if config.source_code else None,
+            source=source,
+            udp_payload_bytes=None if source is None else SOURCE_PAYLOAD_BYTES,
         )
         self._out.append(Outgoing(call.payload, config.servers[server]))
 

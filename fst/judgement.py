@@ -12,6 +12,7 @@ from enumtest.checks import (
     Agreed,
     calls_completed,
     every_call_asked,
+    malformed_queries,
     meaning,
     policy_answers,
     policy_calls,
@@ -111,7 +112,7 @@ def _rate(seen: Observation, host: str, _: RegexEngine) -> Judgement:
     )
     own = [row for row in rows if row.device == host]
     count = sum(row.calls for row in own)
-    malformed = [s.frame for s, why in seen.traffic.malformed if why.startswith("query")]
+    malformed = [odd.seen.frame for odd in malformed_queries(seen.traffic, host, _agreed(seen))]
     total = sum(row.calls for row in rows)
     expected = "the devices' lookups add up to the calls placed"
     same = total == len(calls) > 0

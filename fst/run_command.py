@@ -104,6 +104,8 @@ def run_cases(session: Session, *, mark: str = "", console: Console) -> Report:
         console.print(
             f"fst: a fault of the harness itself stopped a case; see {where}", markup=False
         )
+    if code == pytest.ExitCode.INTERRUPTED and session.report is not None:
+        console.print("fst: interrupted; the servers are back up, what was recorded is kept")
     if session.report is None:
         if talk.broken:
             raise InputError(talk.broken[0].strip().splitlines()[-1], field="fst run")

@@ -199,21 +199,13 @@ class Runner:
         """Return the bench of *sbc*, started."""
         where = f"{site.name}/{sbc.name}"
         if where not in self._benches:
-            lab = self.file.lab
-            if lab is None:
-                raise InputError(
-                    "only lab sites can be run yet",
-                    field="mode",
-                    value=self.file.mode,
-                    fix='use mode = "lab"; see "Limits" in the README',
-                )
-            bench = self._make(site, sbc, lab, self._parts.get(where, LabParts()))
+            bench = self._make(site, sbc, self._parts.get(where, LabParts()))
             self._loop.run(_start(bench.bench))
             self._benches[where] = bench
         return self._benches[where]
 
-    def _make(self, site: Site, sbc: SbcTable, lab: Lab, parts: LabParts) -> _Bench:
-        tap, marks = Tap(), list[Mark]()
+    def _make(self, site: Site, sbc: SbcTable, parts: LabParts) -> _Bench:
+        tap, marks, lab = Tap(), list[Mark](), self.file.lab or Lab()
 
         def on_mark(mark: Mark) -> None:  # on the disk before anything follows from it
             marks.append(mark)

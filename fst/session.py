@@ -82,6 +82,14 @@ class Session:
         self.plan, self._out, self._settings = default_plan(), out, tuple(settings)
         self.site_file = site_file
         self.file, self._dial_plan, self._site_sha256 = read_site_file(site_file, settings)
+        if self.file.mode != "lab":
+            raise InputError(
+                "only lab sites can be run yet",
+                file=str(site_file),
+                field="mode",
+                value=self.file.mode,
+                fix="`fst plan --site` prints its forms",
+            )
         self.matrix = matrix_of(self.file, self.plan)
         self._chosen, self._lab_parts = tuple(chosen), lab_parts
         self.selected: tuple[str, ...] | None = None  # step ids; None: all that there are

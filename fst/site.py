@@ -38,8 +38,16 @@ def _number(text: str) -> str:
         raise ValueError(f"{error.why}; write it as +16505550112") from error
 
 
+def _place(text: str) -> str:
+    try:
+        return str(Endpoint.parse(text))
+    except InputError as error:
+        raise ValueError(f"{error.why}; write it as 127.0.0.20:5060") from error
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Number = Annotated[str, AfterValidator(_number)]
+Place = Annotated[str, AfterValidator(_place)]  # address:port
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
@@ -82,8 +90,8 @@ class SbcTable(_Table):
     name: Name
     address: Address
     sip_port: Port = 5060
-    next_hop: str  # address:port that calls go on to
-    redirect_hop: str = ""  # where redirected calls are seen to arrive; empty: the next hop
+    next_hop: Place  # where calls go on to
+    redirect_hop: Place | None = None  # where redirected calls arrive; none: the next hop
     enum_servers: list[Name] = Field(min_length=1)  # in the SBC's own order
     enum_port: Port = 53
     apex: str = ENUM_APEX
@@ -96,13 +104,6 @@ class SbcTable(_Table):
     source_code: int = Field(default=0, ge=0, le=65535)  # EDNS option with the calling number
     source_framing: Framing = Framing.RAW
     decisions: list[DecisionTable] = []
-
-    @model_validator(mode="after")
-    def _hops_are_endpoints(self) -> Self:
-        for hop in (self.next_hop, self.redirect_hop):
-            if hop:
-                Endpoint.parse(hop)
-        return self
 
     @property
     def rules(self) -> tuple[DecisionRule, ...]:
@@ -171,7 +172,7 @@ class LabFault(_Table):
 class Lab(_Table):
     """What only a lab has: real times are short, servers are stubs, the SBC is simulated."""
 
-    caller: str = "127.0.0.1:0"  # where the simulated phones call from
+    caller: Place = "127.0.0.1:0"  # where the simulated phones call from
     waits_scale: float = Field(default=1.0, gt=0, le=1000)  # plan waits are divided by this
     call_spacing_ms: int = Field(default=20, ge=1, le=60_000)
     sbc: LabSbc = LabSbc()

@@ -12,7 +12,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +28,7 @@ from fst.runner import LabParts
 from fst.site import SbcTable, Site, SiteFile
 from harness.frame import Endpoint
 from harness.number import PhoneNumber
-from tests.lab.peers import POLL_S, need, start, until
+from tests.lab.peers import POLL_S, Process, need, start, until
 from tests.lab.tcpdump import TcpdumpRecorder
 
 ANSWER_S = 0.25  # for a question to a server that may not be up yet
@@ -78,7 +77,7 @@ class NsdServers:
         """Serve an allow-all policy for *numbers*; everything NSD writes is below *folder*."""
         self._endpoints, self._apex, self._numbers = endpoints, apex, numbers
         self._folder, self._down = folder, down
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Process] = {}
         self._serial = 1
         answers = {action: default_answer(action) for action in Action}
         self._policy = Policy((), Action.ALLOW, answers)

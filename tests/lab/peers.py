@@ -17,6 +17,8 @@ PACKAGES = Path(__file__).parents[2] / "packages.debian"
 LIMIT_S = 20.0  # for a peer to start, answer or end: milliseconds alone, seconds on a busy machine
 POLL_S = 0.005
 
+Process = subprocess.Popen[bytes]
+
 
 def packages() -> frozenset[str]:
     """Return the Debian packages that packages.debian lists."""
@@ -44,7 +46,7 @@ def _missing(why: str) -> None:
     pytest.skip(why)
 
 
-def start(argv: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def start(argv: Sequence[str], log: Path) -> Process:
     """Return the started peer, in a process group of its own; it ends when this process does.
 
     Both its streams go to the file *log*.
@@ -60,8 +62,11 @@ async def until(happened: Callable[[], bool], what: str, log: Path | None = None
     """Return once *happened* says so; else fail with *what* was waited for, and with the *log*."""
     try:
         async with asyncio.timeout(LIMIT_S):
-            while not happened():
+            while not happened():  # noqa: ASYNC110 - a file or a process has no event to wait for
                 await asyncio.sleep(POLL_S)
     except TimeoutError as error:
-        said = "" if log is None or not log.exists() else log.read_text(errors="replace")
-        raise AssertionError(f"not within {LIMIT_S:g} s: {what}\n{said}") from error
+        raise AssertionError(f"not within {LIMIT_S:g} s: {what}\n{_said(log)}") from error
+
+
+def _said(log: Path | None) -> str:
+    return "" if log is None or not log.exists() else log.read_text(errors="replace")

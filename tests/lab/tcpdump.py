@@ -9,13 +9,12 @@ import re
 import secrets
 import signal
 import socket
-import subprocess
 from pathlib import Path
 
-from tests.lab.peers import need, start, until
+from tests.lab.peers import Process, need, start, until
 
-DISCARD = 9  # port of the marker: nobody listens there
 RING_KIB = 16_384  # room for bursts while tcpdump waits for a processor
+MARKER = b"end of capture "
 _CAPTURED = re.compile(r"^(\d+) packets? captured$", re.MULTILINE)
 _DROPPED = re.compile(r"^(\d+) packets? dropped by (?:kernel|interface)$", re.MULTILINE)
 
@@ -28,7 +27,7 @@ class TcpdumpRecorder:
     def __init__(self, net: int, logs: Path) -> None:
         """Keep what tcpdump says in files below *logs*."""
         self._net, self._logs = net, logs
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._path = self._log = logs
 
     async def start(self, path: Path) -> None:
@@ -46,8 +45,9 @@ class TcpdumpRecorder:
         assert process is not None, "no capture is running"
         token = secrets.token_bytes(16)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as marker:
-            marker.sendto(b"end of capture " + token, (f"127.0.{self._net}.250", DISCARD))
-        await until(lambda: token in self._path.read_bytes(), "the marker is in the file")
+            marker.bind((f"127.0.{self._net}.250", 0))
+            marker.sendto(MARKER + token, marker.getsockname())  # to itself: no ICMP comes of it
+            await until(lambda: token in self._path.read_bytes(), "the marker is in the file")
         process.send_signal(signal.SIGINT)
         await until(lambda: process.poll() is not None, "tcpdump ends", self._log)
         self._process = None
