@@ -21,6 +21,7 @@ from harness.records import CallOutcome, CallRecord
 from harness.regex import RegexEngine
 
 SERVICES = ("sip",)  # the enumservice that the plan's answers use
+FAILURE_STATUS = 400  # RFC 3261 section 7.2: from here on a call was refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def receipt(
 
 
 def malformed_queries(traffic: Traffic, server: str, agreed: Agreed) -> tuple[OddMessage, ...]:
-    """Return what the SBC sent to *server* that is no DNS query; strangers' packets do not count."""
+    """Return what the SBC sent to *server* that is no DNS query (strangers do not count)."""
     return tuple(
         odd
         for odd in traffic.malformed
@@ -141,22 +142,50 @@ def policy_calls(
     """Judge that the SBC did *wanted* with every call (*target*: where redirected calls go)."""
     where = f" to {target}" if target else ""
     expected = f"every call is {wanted.value}{where}"
-    wrong = [
-        (call.frames, f"call to {call.destination} was {_did(call)}")
-        for call in calls
-        if call.outcome is not wanted or (target and call.target != target)
-    ]
-    return _calls("policy.call", expected, calls, wrong, minimum)
+    return _calls("policy.call", expected, calls, missed(calls, wanted, target), minimum)
 
 
 def calls_completed(calls: Sequence[CallRecord], *, minimum: int) -> Finding:
     """Judge that every call reached the party that was dialled."""
-    wrong = [
-        (call.frames, f"call to {call.destination} was {_did(call)}")
-        for call in calls
-        if call.outcome is not CallOutcome.ALLOWED
+    expected = "every call reaches the dialled party"
+    return _calls("calls.completed", expected, calls, missed(calls), minimum)
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Calls that did not end as wanted: certainly, and as far as can be told."""
+
+    wrong: tuple[CallRecord, ...]
+    unclear: tuple[CallRecord, ...]
+
+    def value(self) -> tuple[float | None, tuple[int, ...]]:
+        """Return their number, None when that is not known, and the frames that show it."""
+        frames = tuple(call.frame for call in self.wrong or self.unclear)[:MAX_CITED]
+        return (None if self.unclear and not self.wrong else len(self.wrong)), frames
+
+
+def missed(
+    calls: Sequence[CallRecord], wanted: CallOutcome = CallOutcome.ALLOWED, target: str = ""
+) -> Missed:
+    """Return the calls whose outcome is not *wanted* (*target*: where redirected calls go)."""
+    left = [
+        call for call in calls if call.outcome is not wanted or (target and call.target != target)
     ]
-    return _calls("calls.completed", "every call reaches the dialled party", calls, wrong, minimum)
+    unclear = tuple(call for call in left if _is_unclear(call, wanted, target))
+    return Missed(tuple(call for call in left if call not in unclear), unclear)
+
+
+def _is_unclear(call: CallRecord, wanted: CallOutcome, target: str) -> bool:
+    """Say whether *call* may have been treated as wanted: it ended, but who ended it is not known.
+
+    A busy callee is not the SBC's doing; an answer whose onward leg was not captured, or has no
+    Session-ID to join it by, says nothing of who gave it.
+    """
+    if call.outcome is not CallOutcome.NONE or not call.status:
+        return False
+    if wanted is CallOutcome.TERMINATED:
+        return not call.target and call.status >= FAILURE_STATUS
+    return call.target in ("", target or call.destination)
 
 
 def every_call_asked(calls: Sequence[CallRecord], lookups: Sequence[Lookup]) -> Finding:
@@ -173,7 +202,8 @@ def every_call_asked(calls: Sequence[CallRecord], lookups: Sequence[Lookup]) -> 
 
 def _did(call: CallRecord) -> str:
     if call.outcome is CallOutcome.NONE:
-        return f"left without an outcome (status {call.status or 'none'})"
+        sent = f"sent on to {call.target}, then " if call.target else ""
+        return f"{sent}left without an outcome (status {call.status or 'none'})"
     return call.outcome.value + (f" to {call.target}" if call.target else f" ({call.status})")
 
 
@@ -181,13 +211,18 @@ def _calls(
     rule: str,
     expected: str,
     calls: Sequence[CallRecord],
-    wrong: Sequence[tuple[tuple[int, ...], str]],
+    left: Missed,
     minimum: int,
 ) -> Finding:
-    if wrong:
-        words = f"{len(wrong)} of {len(calls)} calls were not; first: {wrong[0][1]}"
-        frames = tuple(frame for cited_frames, _ in wrong for frame in cited_frames)[:MAX_CITED]
-        return Finding(rule, Outcome.FAIL, expected, words, "calls", frames)
+    for some, outcome, verb in (
+        (left.wrong, Outcome.FAIL, "were not"),
+        (left.unclear, Outcome.OTHER, "can't be judged"),
+    ):
+        if some:
+            first = f"call to {some[0].destination} was {_did(some[0])}"
+            words = f"{len(some)} of {len(calls)} calls {verb}; first: {first}"
+            frames = tuple(frame for call in some for frame in call.frames)[:MAX_CITED]
+            return Finding(rule, outcome, expected, words, "calls", frames)
     if len(calls) < minimum:
         words, needed = f"{len(calls)} of {minimum} calls", minimum - len(calls)
         return Finding(rule, Outcome.OTHER, expected, words, "calls", needed=needed)

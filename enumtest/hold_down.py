@@ -4,7 +4,8 @@
                      └ an episode: one or more questions that were open together ┘
 
 How an SBC counts questions that were already open when the hold-down began differs from maker to
-maker; an early return that depends on that reading is OTHER, one that breaks both is FAIL.
+maker; so is what it makes of an answer to one of them. An early return that depends on such a
+reading is OTHER, one that breaks all of them is FAIL.
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,7 @@ class Episode:
     first: GivenUp
     last: GivenUp
     back: Transaction | None
+    alive: bool = False  # a question open at the time was answered well before the return
 
     @property
     def longest_ns(self) -> int | None:
@@ -87,7 +89,13 @@ def episodes(name: str, lookups: Sequence[Lookup], group: Group) -> tuple[Episod
         together = [failure for failure in own if failure.asked_ns <= first.at_ns]
         own = [failure for failure in own if failure.asked_ns > first.at_ns]
         back = next((hop for hop in asked if hop.sends[0].at_ns > first.at_ns), None)
-        found.append(Episode(first, together[-1], back))
+        alive = back is not None and any(
+            hop.answered is not None
+            and not hop.failed
+            and hop.sends[0].at_ns <= first.at_ns < hop.answered.at_ns <= back.sends[0].at_ns
+            for hop in asked
+        )
+        found.append(Episode(first, together[-1], back, alive))
     return tuple(found)
 
 
@@ -100,8 +108,9 @@ def early_returns(
         (episode, episode.longest_ns, episode.shortest_ns)
         for episode in episodes(name, lookups, group)
     ]
-    certain = [one for one, longest, _ in ended if longest is not None and longest < low_ns]
-    maybe = [
+    early = [one for one, longest, _ in ended if longest is not None and longest < low_ns]
+    certain = [one for one in early if not one.alive]
+    maybe = [one for one in early if one.alive] + [
         one
         for one, longest, shortest in ended
         if longest is not None and shortest is not None and shortest < low_ns <= longest
@@ -161,6 +170,7 @@ def _not_before(name: str, lookups: Sequence[Lookup], group: Group) -> Finding:
         words = (
             f"asked again {(one.longest_ns or 0) / NS:.3f} s after the first failure but "
             f"{(one.shortest_ns or 0) / NS:.3f} s after the last; calls overlapped"
+            + (", and one of them was answered" if one.alive else "")
         )
         return Finding(rule, Outcome.OTHER, expected, words, "s", _frames(one), needed=1)
     ended = [one for one in episodes(name, lookups, group) if one.back is not None]

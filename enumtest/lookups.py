@@ -12,7 +12,7 @@ Sources: RFC 1035 section 4.1 (id and question match a response), RFC 5452 secti
 port too), RFC 6116 section 3 (owner name).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from enumtest.message import Answer, Query, number_from_qname, parse_answer, parse_query
@@ -279,33 +279,98 @@ def read_traffic(
 
 
 def _join(transactions: list[Transaction], timeout_ns: int) -> tuple[Lookup, ...]:
-    """Join each failover to the lookup that still waits for it; the longest waiting goes first."""
-    patience_ns = timeout_ns // 2  # nearer is more often another call's query: see `_quick`
-    chains: list[list[Transaction]] = []
-    waiting: dict[_Caller, list[int]] = {}
-    for transaction in sorted(transactions, key=_first_send):
-        queue = waiting.setdefault(_caller(transaction), [])
-        queue[:] = [at for at in queue if not _expired(chains[at], transaction, timeout_ns)]
-        follows = next((at for at in queue if _follows(chains[at], transaction, patience_ns)), None)
-        if follows is None:
-            queue.append(len(chains))
-            chains.append([transaction])
-        else:
-            chain = chains[follows]
-            chain[-1] = _overtaken(chain[-1], transaction, timeout_ns)
-            chain.append(transaction)
-    return tuple(Lookup(_without_parts(chain)) for chain in _quick(chains, patience_ns))
+    """Join each failover to the lookup that waited for it.
 
-
-_Caller = tuple[str, str, str]  # address, question, calling URI: what a failover repeats
-
-
-def _caller(transaction: Transaction) -> _Caller:
-    return (transaction.client.address, transaction.query.qname, transaction.source)
+    Calls with the same parties can overlap, so what fits best is joined first: a failover after an
+    error, then one when the time-out is just over, then one near it, then one far too early.
+    """
+    chains = [[transaction] for transaction in sorted(transactions, key=_first_send)]
+    for fit in (_after_error, _on_time, _near, _early):
+        chains = _merge(chains, fit, timeout_ns)
+    return tuple(Lookup(_without_parts(chain)) for chain in chains)
 
 
 def _first_send(transaction: Transaction) -> tuple[int, int]:
     return (transaction.sends[0].at_ns, transaction.sends[0].frame)
+
+
+def _merge(
+    chains: list[list[Transaction]], fit: "_Fit", timeout_ns: int
+) -> list[list[Transaction]]:
+    """Return the chains in order, with each appended to the earlier one that it fits best."""
+    kept: list[list[Transaction]] = []
+    waiting: dict[tuple[str, str, str], list[list[Transaction]]] = {}
+    for chain in chains:
+        new = chain[0]
+        # What a failover repeats: the SBC's address, the question, the calling URI.
+        queue = waiting.setdefault((new.client.address, new.query.qname, new.source), [])
+        since_ns = new.sends[0].at_ns - _longest_wait_ns(timeout_ns)
+        queue[:] = [one for one in queue if one[-1].sends[0].at_ns >= since_ns]
+        fits = [
+            (distance_ns, at)
+            for at, one in enumerate(queue)
+            if (distance_ns := fit(one, new, timeout_ns)) is not None
+        ]
+        if fits:
+            whole = queue.pop(min(fits)[1])
+            whole[-1] = _overtaken(whole[-1], new)
+            whole += chain
+        else:
+            kept.append(whole := chain)
+        queue.append(whole)
+    return kept
+
+
+_Fit = Callable[[list[Transaction], Transaction, int], int | None]  # smaller is better
+
+
+def _after_error(chain: list[Transaction], new: Transaction, timeout_ns: int) -> int | None:
+    """Say how soon *new* comes after an answer that is of no use, or half of one."""
+    last = chain[-1]
+    if last.answer is None or last.answered is None:
+        return None
+    since_ns = new.sends[0].at_ns - last.answered.at_ns
+    over_tcp = new.tcp and not last.tcp and new.server == last.server
+    useless = last.answer.truncated and (over_tcp or _is_elsewhere(chain, new))
+    useless = useless or (last.failed and _is_elsewhere(chain, new))
+    return since_ns if useless and 0 <= since_ns <= timeout_ns // 2 else None
+
+
+def _on_time(chain: list[Transaction], new: Transaction, timeout_ns: int) -> int | None:
+    """Say how far from the end of the time-out *new* comes, if that is within 5 %."""
+    distance_ns = _near(chain, new, timeout_ns)
+    return distance_ns if distance_ns is not None and distance_ns <= timeout_ns // 20 else None
+
+
+def _near(chain: list[Transaction], new: Transaction, timeout_ns: int) -> int | None:
+    """Say how far from the end of the time-out *new* comes, if that is within 50 %."""
+    last = chain[-1]
+    waited_ns = new.sends[0].at_ns - last.sends[0].at_ns
+    if last.answered is not None and (
+        last.answered.at_ns <= new.sends[0].at_ns
+        or last.answered.at_ns - last.sends[0].at_ns <= timeout_ns
+    ):
+        return None  # it was answered: *new* is another call's
+    distance_ns = abs(waited_ns - timeout_ns)
+    return distance_ns if _is_elsewhere(chain, new) and distance_ns <= timeout_ns // 2 else None
+
+
+def _early(chain: list[Transaction], new: Transaction, timeout_ns: int) -> int | None:
+    """Say how soon *new* comes, as after an ICMP "port unreachable".
+
+    The last server never answered, was not asked again, and nothing better followed it.
+    """
+    last = chain[-1]
+    waited_ns = new.sends[0].at_ns - last.sends[0].at_ns
+    silent = last.answer is None and not last.later_answers
+    gave_way = silent and last.sends[-1].at_ns <= new.sends[0].at_ns
+    fits = gave_way and _is_elsewhere(chain, new) and waited_ns < timeout_ns
+    return waited_ns if fits else None
+
+
+def _is_elsewhere(chain: list[Transaction], new: Transaction) -> bool:
+    """Say whether *new* goes to a server that was not asked yet."""
+    return all(hop.server != new.server for hop in chain)
 
 
 def _longest_wait_ns(timeout_ns: int) -> int:
@@ -313,62 +378,12 @@ def _longest_wait_ns(timeout_ns: int) -> int:
     return timeout_ns * 3 // 2
 
 
-def _overtaken(last: Transaction, new: Transaction, timeout_ns: int) -> Transaction:
-    """Return *last* as a failure when its answer came after its time, and after its failover."""
+def _overtaken(last: Transaction, new: Transaction) -> Transaction:
+    """Return *last* as a failure when its answer came after its failover."""
     if last.answered is None or last.answered.at_ns <= new.sends[0].at_ns:
         return last
-    if last.answered.at_ns - last.sends[0].at_ns <= timeout_ns:
-        return last  # it came in time: *new* may be another call's, the wire can't tell
     later = (last.answered, *last.later_answers)
     return replace(last, answer=None, answered=None, later_answers=later)
-
-
-def _expired(chain: list[Transaction], new: Transaction, timeout_ns: int) -> bool:
-    """No failover comes later than half a timeout after the last server's time was up."""
-    return new.sends[0].at_ns > chain[-1].sends[0].at_ns + _longest_wait_ns(timeout_ns)
-
-
-def _follows(chain: list[Transaction], new: Transaction, patience_ns: int) -> bool:
-    """Say whether *new* is the next hop: another server (or TCP), after a failure of the last."""
-    last = chain[-1]
-    at_ns = new.sends[0].at_ns
-    done = last.answered is not None and last.answered.at_ns <= at_ns
-    truncated = done and last.answer is not None and last.answer.truncated
-    if truncated and new.tcp and not last.tcp and new.server == last.server:
-        return True
-    if any(hop.server == new.server for hop in chain):
-        return False
-    if done:
-        return last.failed or truncated
-    return at_ns >= last.sends[0].at_ns + patience_ns
-
-
-def _quick(chains: list[list[Transaction]], patience_ns: int) -> list[list[Transaction]]:
-    """Join failovers that came at once, as after an ICMP "port unreachable".
-
-    The last server never answered, was not asked again, and nothing else followed it.
-    """
-    kept: list[list[Transaction]] = []
-    dangling: dict[_Caller, list[list[Transaction]]] = {}
-    for chain in chains:
-        at_ns = chain[0].sends[0].at_ns
-        queue = dangling.setdefault(_caller(chain[0]), [])
-        queue[:] = [one for one in queue if at_ns < one[-1].sends[0].at_ns + patience_ns]
-        whole = next((one for one in queue if _gave_way(one, chain[0])), None)
-        if whole is None:
-            kept.append(whole := chain)
-        else:
-            queue.remove(whole)
-            whole += chain
-        if whole[-1].answer is None and not whole[-1].later_answers:
-            queue.append(whole)
-    return kept
-
-
-def _gave_way(chain: list[Transaction], new: Transaction) -> bool:
-    """Say whether nothing went to the last server of *chain* once *new* was sent elsewhere."""
-    other = all(hop.server != new.server for hop in chain)
-    return other and chain[-1].sends[-1].at_ns <= new.sends[0].at_ns
 
 
 def _without_parts(chain: list[Transaction]) -> tuple[Transaction, ...]:

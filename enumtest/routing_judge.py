@@ -20,8 +20,13 @@ from enumtest.lookups import Lookup
 from harness.finding import Finding, Measurement, Outcome
 
 
-def rotation(lookups: Sequence[Lookup], group: Group, *, minimum: int) -> tuple[Finding, ...]:
-    """Judge strict turns over all servers; every lookup must have found its server well."""
+def rotation(
+    lookups: Sequence[Lookup], group: Group, *, minimum: int, others: int = 0
+) -> tuple[Finding, ...]:
+    """Judge strict turns over all servers; every lookup must have found its server well.
+
+    *others* is how many lookups for other calls the same SBC made meanwhile: they take turns too.
+    """
     rule, order = "rotation.next-in-turn", group.servers
     expected = f"each lookup goes to the next of {', '.join(order)}"
     if len(lookups) < minimum:
@@ -47,7 +52,10 @@ def rotation(lookups: Sequence[Lookup], group: Group, *, minimum: int) -> tuple[
         f"went to {two.first.server} where it was the turn of {following[one.last.server]}"
     )
     frames = tuple(lookup.first.sends[0].frame for pair in wrong for lookup in pair)
-    return (Finding(rule, Outcome.FAIL, expected, words, "turns", frames[:MAX_CITED]),)
+    outcome = Outcome.FAIL
+    if others:
+        outcome, words = Outcome.OTHER, f"{others} lookups for other calls took turns too; {words}"
+    return (Finding(rule, outcome, expected, words, "turns", frames[:MAX_CITED]),)
 
 
 def shares(lookups: Sequence[Lookup], group: Group) -> tuple[Measurement, ...]:

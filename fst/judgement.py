@@ -14,6 +14,7 @@ from enumtest.checks import (
     every_call_asked,
     malformed_queries,
     meaning,
+    missed,
     policy_answers,
     policy_calls,
     receipt,
@@ -69,8 +70,9 @@ def _complete(seen: Observation) -> Finding:
     if seen.dropped is None:
         words = "the source can't say how many it lost"
         return Finding(DROPPED, Outcome.OTHER, expected, words, "packets")
-    outcome = Outcome.OTHER if seen.dropped else Outcome.PASS
-    words = f"{len(seen.capture)} packets, {seen.dropped} lost"
+    parts = seen.datagrams.fragments + int((~seen.datagrams.complete).sum())
+    outcome = Outcome.OTHER if seen.dropped or parts else Outcome.PASS
+    words = f"{len(seen.capture)} packets, {seen.dropped} lost, {parts} not whole"
     return Finding(DROPPED, outcome, expected, words, "packets")
 
 
@@ -84,11 +86,11 @@ def _minimum(seen: Observation) -> int:
 
 
 def _window(seen: Observation) -> tuple[tuple[Lookup, ...], tuple[CallRecord, ...]]:
-    return seen.between(*seen.window), seen.calls_between(*seen.window)
+    return seen.own_between(*seen.window), seen.calls_between(*seen.window)
 
 
 def _receipt(seen: Observation, host: str, _: RegexEngine) -> Judgement:
-    lookups, _calls = _window(seen)
+    lookups = seen.between(*seen.window)  # strangers too: the sender is judged
     findings = receipt(seen.traffic, lookups, host, _agreed(seen), minimum=_minimum(seen))
     hops = [hop for lookup in lookups for hop in lookup.hops if hop.server == host]
     frames = tuple(hop.sends[0].frame for hop in hops)[:MAX_CITED]
@@ -222,11 +224,8 @@ def _policy(wanted: Decision, outcome: CallOutcome, bad: str) -> Callable[..., J
             policy_calls(calls, outcome, target=to, minimum=POLICY_ROUNDS * len(servers)),
             every_call_asked(calls, lookups),
         )
-        wrong = [
-            call for call in calls if call.outcome is not outcome or (to and call.target != to)
-        ]
-        frames = tuple(call.frame for call in wrong)[:MAX_CITED]
-        return Judgement(findings, {"calls_judged": (len(calls), ()), bad: (len(wrong), frames)})
+        left = missed(calls, outcome, to).value()
+        return Judgement(findings, {"calls_judged": (len(calls), ()), bad: left})
 
     return judge_policy
 
@@ -269,9 +268,10 @@ def _not_acted_upon(seen: Observation, host: str, engine: RegexEngine) -> Judgem
     del host, engine
     _, calls = _window(seen)
     minimum = POLICY_ROUNDS * len(seen.sbc.enum_servers)
-    lost = [call for call in calls if call.outcome is not CallOutcome.ALLOWED]
-    frames = tuple(call.frame for call in lost)[:MAX_CITED]
-    values = {"calls_judged": (len(calls), ()), "calls_not_connected": (len(lost), frames)}
+    values: dict[str, Value] = {
+        "calls_judged": (len(calls), ()),
+        "calls_not_connected": missed(calls).value(),
+    }
     return Judgement((calls_completed(calls, minimum=minimum),), values)
 
 
@@ -305,7 +305,7 @@ def _rotation(seen: Observation, host: str, engine: RegexEngine) -> Judgement:
     del host, engine
     lookups, calls = _window(seen)
     minimum = _minimum(seen)
-    judged = rotation(lookups, seen.group, minimum=minimum)
+    judged = rotation(lookups, seen.group, minimum=minimum, others=seen.others)
     counts = Counter(lookup.first.server for lookup in lookups)
     least = min(seen.group.servers, key=lambda name: counts[name])
     wrong = judged[0] if judged[0].outcome is Outcome.FAIL else None
@@ -316,7 +316,8 @@ def _rotation(seen: Observation, host: str, engine: RegexEngine) -> Judgement:
         "requests_at_least_used": (counts[least], ()),
         "requests_out_of_turn": turns,
     }
-    findings = (*judged, calls_completed(calls, minimum=minimum))
+    asked = every_call_asked(calls, lookups)
+    findings = (*judged, asked, calls_completed(calls, minimum=minimum))
     return Judgement(findings, values, shares(lookups, seen.group))
 
 
@@ -352,12 +353,11 @@ def _outage_values(
     calls: Sequence[CallRecord],
     down: frozenset[str],
 ) -> dict[str, Value]:
-    lost = [call for call in calls if call.outcome is not CallOutcome.ALLOWED]
     early = [one for name in down for one in early_returns(name, lookups, seen.group)[0]]
     backs = tuple(one.back.sends[0].frame for one in early if one.back is not None)
     return {
         "calls_judged": (len(calls), ()),
-        "calls_failed": (len(lost), tuple(call.frame for call in lost)[:MAX_CITED]),
+        "calls_failed": missed(calls).value(),
         "requests_to_stopped": (len(early), backs[:MAX_CITED]),
     }
 

@@ -112,6 +112,22 @@ class Observation:
             if from_ns <= lookup.at_ns <= to_ns and self.is_tagged(lookup)
         )
 
+    def own_between(self, from_ns: int, to_ns: int) -> tuple[Lookup, ...]:
+        """Return those of `between` that this SBC made, if any came from its address at all."""
+        every = self.between(from_ns, to_ns)
+        own = tuple(one for one in every if one.first.client.address == self.sbc.address)
+        return own or every
+
+    @cached_property
+    def others(self) -> int:
+        """Return how many lookups for untagged numbers this SBC made in the judged window."""
+        return sum(
+            self.window[0] <= one.at_ns <= self.window[1]
+            and one.first.client.address == self.sbc.address
+            and not self.is_tagged(one)
+            for one in self.traffic.lookups
+        )
+
     def calls_between(self, from_ns: int, to_ns: int) -> tuple[CallRecord, ...]:
         """Return the calls to tagged numbers that began in that time."""
         return tuple(

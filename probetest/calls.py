@@ -1,10 +1,12 @@
 """From datagrams to calls: what was offered to an SBC, and what became of it.
 
-A call is one dialog-making INVITE (no To tag) that arrives at the SBC; its retransmissions are
-folded. The onward leg is the INVITE that the SBC itself sends with the same Session-ID (RFC 7989)
-or the same Call-ID: never guessed from time and number.
+A call is one dialog-making INVITE (no To tag) that arrives at the SBC; its retransmissions, and its
+repetition after a challenge, are folded. An onward leg is an INVITE that the SBC itself sends with
+the same Session-ID (RFC 7989) or the same Call-ID: never guessed from time and number. But where
+an INVITE to the dialled number leaves the SBC and belongs to no call, no refused call to that
+number is said to have stopped there.
 
-Sources: RFC 3261 sections 12.1 (dialog) and 17.1.1 (retransmission).
+Sources: RFC 3261 sections 12.1 (dialog), 17.1.1 (retransmission), 17.1.3 (branch), 22 (challenge).
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,6 +20,18 @@ from probetest.sip import SipMessage, looks_like_sip, parse, uri_user
 
 PREFIX_BYTES = 64  # enough of a payload to see a SIP method or status line
 FINAL, REDIRECTION, FAILURE = 200, 300, 400  # RFC 3261 section 7.2: response classes
+CHALLENGES = frozenset({401, 407})  # not the end: the caller may come again with credentials
+NIL_SESSION = "0" * 32  # RFC 7989 section 5: "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class _Leg:
+    """An INVITE that the SBC sent."""
+
+    at_ns: int
+    frame: int
+    user: str
+    branch: str
 
 
 @dataclass(slots=True)
@@ -28,10 +42,67 @@ class _Call:
     caller: Endpoint
     at_ns: int
     frame: int
-    onward: tuple[int, str] | None = None  # frame and user of the INVITE sent on
+    cseq: int
+    legs: list[_Leg] = field(default_factory=list)
+    answered: list[_Leg] = field(default_factory=list)  # those that gave a 2xx
     status: int = 0
+    final_ns: int = 0
     contact: str = ""
     frames: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """The calls seen so far, by what makes a message theirs."""
+
+    by_call_id: dict[str, _Call] = field(default_factory=dict)
+    by_session: dict[str, _Call] = field(default_factory=dict)
+    by_branch: dict[str, tuple[_Call, _Leg]] = field(default_factory=dict)
+    orphans: list[_Leg] = field(default_factory=list)
+
+    def offered(self, message: SipMessage, caller: Endpoint, at_ns: int, frame: int) -> None:
+        """Note an INVITE that arrives at the SBC."""
+        number = message.cseq[0]
+        known = self.by_call_id.get(message.call_id)
+        if known is None:
+            call = _Call(message, caller, at_ns, frame, number)
+            self.by_call_id[message.call_id] = self.by_session[_session(message)] = call
+        elif number > known.cseq:
+            known.cseq = number
+            if known.status in CHALLENGES:
+                known.status = 0
+
+    def sent_on(self, message: SipMessage, at_ns: int, frame: int) -> None:
+        """Note an INVITE that leaves the SBC."""
+        leg = _Leg(at_ns, frame, uri_user(message.request_uri), message.top_via_branch)
+        if leg.branch in self.by_branch:
+            return  # a retransmission
+        call = self.by_session.get(_session(message)) or self.by_call_id.get(message.call_id)
+        if call is None:
+            self.orphans.append(leg)
+            return
+        call.legs.append(leg)
+        if leg.branch:
+            self.by_branch[leg.branch] = (call, leg)
+
+    def answered(self, message: SipMessage) -> None:
+        """Note the 2xx of an onward leg: the party at its end took the call."""
+        call, leg = self.by_branch.get(message.top_via_branch, (None, None))
+        good = FINAL <= (message.status or 0) < REDIRECTION and message.cseq[1] == "INVITE"
+        if call is not None and leg is not None and good:
+            call.answered.append(leg)
+
+    def final(self, message: SipMessage, to: Endpoint, at_ns: int, frame: int) -> None:
+        """Note the first final response that the SBC gives the caller."""
+        call = self.by_call_id.get(message.call_id)
+        status = message.status or 0
+        # The port is that of the caller's Via, which may not be the one it sent from.
+        if call is None or to.address != call.caller.address or message.cseq[1] != "INVITE":
+            return
+        if status >= FINAL and not call.status and message.cseq[0] == call.cseq:
+            call.status, call.final_ns = status, at_ns
+            call.contact = message.first("Contact") or ""
+            call.frames.append(frame)
 
 
 def read_calls(
@@ -42,9 +113,7 @@ def read_calls(
     customer_numbers: Sequence[str] = (),
 ) -> tuple[CallRecord, ...]:
     """Return the calls offered to *sbcs*, in order of time."""
-    own = frozenset(sbcs)
-    by_call_id: dict[str, _Call] = {}
-    by_session: dict[str, _Call] = {}
+    own, reader = frozenset(sbcs), _Reader()
     for row in range(len(datagrams)):
         source, to = datagrams.source(row), datagrams.destination(row)
         if source not in own and to not in own:
@@ -55,14 +124,15 @@ def read_calls(
         frame, at_ns = int(datagrams.frame[row]), int(datagrams.at_ns[row])
         if message.method == "INVITE" and not message.to_tag:
             if to in own:
-                call = _Call(message, source, at_ns, frame)
-                if by_call_id.setdefault(message.call_id, call) is call:
-                    by_session[message.first("Session-ID") or message.call_id] = call
+                reader.offered(message, source, at_ns, frame)
             else:
-                _send_on(message, frame, by_call_id, by_session)
+                reader.sent_on(message, at_ns, frame)
         elif message.status is not None and source in own:
-            _final(message, to, frame, by_call_id)
-    return tuple(_record(call, plan, tuple(customer_numbers)) for call in by_call_id.values())
+            reader.final(message, to, at_ns, frame)
+        elif message.status is not None:
+            reader.answered(message)
+    every = reader.by_call_id.values()
+    return tuple(_record(call, reader.orphans, plan, tuple(customer_numbers)) for call in every)
 
 
 def _message(payload: bytes) -> SipMessage | None:
@@ -74,44 +144,42 @@ def _message(payload: bytes) -> SipMessage | None:
         return None
 
 
-def _send_on(
-    message: SipMessage, frame: int, by_call_id: dict[str, _Call], by_session: dict[str, _Call]
-) -> None:
-    """Note the first INVITE that leaves the SBC for a call it took in."""
-    session = message.first("Session-ID") or message.call_id
-    call = by_session.get(session) or by_call_id.get(message.call_id)
-    if call is not None and call.onward is None:
-        call.onward = (frame, uri_user(message.request_uri))
+def _session(message: SipMessage) -> str:
+    """Return the identifier that both legs of a B2BUA share, else the Call-ID."""
+    session = (message.first("Session-ID") or "").partition(";")[0].strip().lower()
+    return message.call_id if session in ("", NIL_SESSION) else session
 
 
-def _final(message: SipMessage, to: Endpoint, frame: int, by_call_id: dict[str, _Call]) -> None:
-    """Note the first final response that the SBC gives the caller."""
-    call = by_call_id.get(message.call_id)
-    status = message.status or 0
-    if call is None or to != call.caller or message.cseq[1] != "INVITE":
-        return
-    if status >= FINAL and not call.status:
-        call.status, call.contact = status, message.first("Contact") or ""
-        call.frames.append(frame)
+def _outcome(
+    call: _Call, orphans: Sequence[_Leg], plan: DialPlan, dialled: str
+) -> tuple[CallOutcome, str]:
+    """Return what became of *call*, and where it was sent ("": nowhere, or not known)."""
+    redirected = REDIRECTION <= call.status < FAILURE
+    targets = {plan.reading(leg.user, kind="user").text for leg in call.answered or call.legs[-1:]}
+    target = targets.pop() if len(targets) == 1 else ""
+    if redirected:
+        target = plan.reading(call.contact, kind="uri").text if call.contact else ""
+    if FINAL <= call.status < FAILURE and target:
+        return CallOutcome.ALLOWED if target == dialled else CallOutcome.REDIRECTED, target
+    refused = call.status >= FAILURE and call.status not in CHALLENGES and not call.legs
+    suspects = [
+        leg
+        for leg in orphans
+        if call.at_ns <= leg.at_ns <= call.final_ns
+        and plan.reading(leg.user, kind="user").text == dialled
+    ]
+    return CallOutcome.TERMINATED if refused and not suspects else CallOutcome.NONE, target
 
 
-def _record(call: _Call, plan: DialPlan, customer_numbers: tuple[str, ...]) -> CallRecord:
+def _record(
+    call: _Call, orphans: Sequence[_Leg], plan: DialPlan, customer_numbers: tuple[str, ...]
+) -> CallRecord:
     asserted = call.invite.first("P-Asserted-Identity")
     header = "From" if asserted is None else "P-Asserted-Identity"
     source = plan.reading(asserted or call.invite.from_uri, kind="uri")
     dialled = plan.reading(call.invite.request_uri, kind="uri")
     way, rule = direction(source, dialled, customer_numbers=customer_numbers)
-    outcome, target = CallOutcome.NONE, ""
-    if call.onward is not None:
-        target = plan.reading(call.onward[1], kind="user").text
-    elif REDIRECTION <= call.status < FAILURE:
-        target = plan.reading(call.contact, kind="uri").text
-    if FINAL <= call.status < FAILURE and target:
-        same = target == dialled.text
-        outcome = CallOutcome.ALLOWED if same else CallOutcome.REDIRECTED
-    elif call.status >= FAILURE and call.onward is None:
-        outcome = CallOutcome.TERMINATED
-    onward = () if call.onward is None else (call.onward[0],)
+    outcome, target = _outcome(call, orphans, plan, dialled.text)
     return CallRecord(
         at_ns=call.at_ns,
         frame=call.frame,
@@ -125,5 +193,5 @@ def _record(call: _Call, plan: DialPlan, customer_numbers: tuple[str, ...]) -> C
         outcome=outcome,
         target=target,
         status=call.status,
-        frames=(call.frame, *onward, *call.frames),
+        frames=(call.frame, *(leg.frame for leg in call.legs), *call.frames),
     )

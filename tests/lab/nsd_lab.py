@@ -228,7 +228,7 @@ class Parts:
             self._down,
         )
         net = int(sbc.address.split(".")[2])
-        return LabParts(servers, TcpdumpRecorder(net, self._folder))
+        return LabParts(servers, TcpdumpRecorder(net, self._folder, "udp or tcp or icmp"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -28,19 +29,22 @@ def packages() -> frozenset[str]:
 def need(program: str, package: str) -> str:
     """Return the path of *program*; without it the test is skipped, in CI failed."""
     assert package in packages(), f"{package} is missing in packages.debian"
-    found = shutil.which(program)
-    if found is None:
-        _missing(f"{program} is missing: apt-get install -y --no-install-recommends {package}")
-    return str(found)
+    return shutil.which(program) or missing(program, package)
 
 
 def need_root() -> None:
-    """Return when this process may capture and signal; else the test is skipped, in CI failed."""
+    """Return when this process may capture; else the test is skipped, in CI failed."""
     if os.geteuid() != 0:
-        _missing("not root: tcpdump needs CAP_NET_RAW; run this as root")
+        _skip("not root: tcpdump needs CAP_NET_RAW; run this as root")
 
 
-def _missing(why: str) -> None:
+def missing(what: str, package: str) -> NoReturn:
+    """Skip for want of a peer that *package* brings; where CI installs them all, fail."""
+    assert package in packages(), f"{package} is missing in packages.debian"
+    _skip(f"{what} is missing: apt-get install -y --no-install-recommends {package}")
+
+
+def _skip(why: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(why)
     pytest.skip(why)

@@ -20,13 +20,13 @@ _DROPPED = re.compile(r"^(\d+) packets? dropped by (?:kernel|interface)$", re.MU
 
 
 class TcpdumpRecorder:
-    """Records the network 127.0.*net*.0/24; `fst.lab.bench.Recorder`."""
+    """Records *kinds* of packets of the network 127.0.*net*.0/24; `fst.lab.bench.Recorder`."""
 
     captured_by = "tcpdump -i lo"
 
-    def __init__(self, net: int, logs: Path) -> None:
+    def __init__(self, net: int, logs: Path, kinds: str = "udp or tcp") -> None:
         """Keep what tcpdump says in files below *logs*."""
-        self._net, self._logs = net, logs
+        self._net, self._logs, self._kinds = net, logs, kinds
         self._process: Process | None = None
         self._path = self._log = logs
 
@@ -35,7 +35,7 @@ class TcpdumpRecorder:
         self._path, self._log = path, self._logs / f"{path.name}.tcpdump.txt"
         argv = [need("tcpdump", "tcpdump"), "-i", "lo", "-n", "-s", "0", "-U", "-Z", "root"]
         argv += ["--immediate-mode", "--time-stamp-precision=nano", "-B", str(RING_KIB)]
-        argv += ["-w", str(path), f"(udp or tcp or icmp) and net 127.0.{self._net}.0/24"]
+        argv += ["-w", str(path), f"({self._kinds}) and net 127.0.{self._net}.0/24"]
         self._process = start(argv, self._log)
         await until(self._listens, "tcpdump listens", self._log)
 

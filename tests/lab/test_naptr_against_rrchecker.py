@@ -4,9 +4,7 @@ We accept an expression when it parses and the C library compiles its ERE; BIND 
 and its own ERE checker. `KNOWN_DIFFERENCES` lists where the two part, with the reason.
 """
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -17,6 +15,7 @@ from hypothesis import strategies as st
 from enumtest.naptr import NaptrError, NaptrRecord, SubstitutionExpression, presentation
 from harness.regex import Refusal
 from harness.regex_worker import PosixRegex
+from tests.lab.peers import need
 
 pytestmark = pytest.mark.lab
 
@@ -45,13 +44,7 @@ EXAMPLES = [  # text, we accept it, BIND accepts it
 @pytest.fixture(scope="module")
 def rrchecker() -> str:
     """Give the program's path."""
-    found = shutil.which("named-rrchecker")
-    if found is None:
-        line = "named-rrchecker is not here: apt-get install bind9"
-        if os.environ.get("CI") == "true":
-            pytest.fail(line)
-        pytest.skip(line)
-    return found
+    return need("named-rrchecker", "bind9")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Our columns are tshark's fields, frame by frame, for shipped, made and live captures."""
 
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -25,6 +24,7 @@ from harness.capture_file import CaptureWriter, read
 from harness.errors import InputError
 from harness.frame import ACK, FIN, PSH, SYN, Endpoint, decode, encode_tcp, encode_udp
 from harness.tcp_stream import reassemble
+from tests.lab.peers import need
 
 pytestmark = pytest.mark.lab
 
@@ -43,17 +43,6 @@ V6 = IPv6(src=A6, dst=B6)
 SIP = UDP(sport=5060, dport=5062) / Raw(b"OPTIONS sip:probe@example.com SIP/2.0\r\n\r\n")
 TINY = UDP(sport=5060, dport=5062) / Raw(b"ab")
 TLS = TCP(sport=5061, dport=40_000, seq=4_000_000_000, flags="PA") / Raw(b"signalling")
-
-
-def need(program: str, package: str) -> str:
-    """Return the path of a peer, or skip; where everything must be there, fail."""
-    found = shutil.which(program)
-    if found is None:
-        message = f"{program} is missing: apt-get install --no-install-recommends {package}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
 
 
 def tshark_rows(path: Path) -> list[dict[str, str]]:

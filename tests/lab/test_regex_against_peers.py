@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from harness.regex import Match, NoMatch, Refusal
 from harness.regex_worker import PosixRegex
+from tests.lab.peers import missing
 
 pytestmark = pytest.mark.lab
 
@@ -45,14 +46,6 @@ GROUP_DIFFERENCES = {
     (r"(a|ab)(bc|c)?", "abc"): (("a", "bc"), ("ab", "c"), ("ab", "c")),
     (r"^(\+1|\+12)(23|3)(.*)$", "+123"): (("+1", "23", ""), ("+12", "3", ""), ("+12", "3", "")),
 }
-
-
-def missing(program: str, package: str) -> None:
-    """Skip for want of a peer; where CI installs them all, that is a failure."""
-    line = f"{program} is not here: apt-get install {package}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(line)
-    pytest.skip(line)
 
 
 @pytest.fixture(scope="module")

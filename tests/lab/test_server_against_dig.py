@@ -1,9 +1,7 @@
 """The stub server asked by dig and kdig, and its records judged by BIND's named-rrchecker."""
 
 import asyncio
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from harness.frame import Endpoint
 from harness.number import PhoneNumber
 from harness.regex import Refusal
 from harness.regex_worker import PosixRegex
+from tests.lab.peers import need
 
 pytestmark = pytest.mark.lab
 
@@ -31,17 +30,6 @@ TERMINATED = '10 100 "u" "E2U+sip" "!^.*$!sip:terminate@blocked.invalid;cause=60
 CALLER = b"sip:+12125550166@a.example;user=phone"
 FRAMED = [CALLER.hex(), (b"\x00\x00" + CALLER + b"\x00").hex()]
 TIMEOUT_S = 20
-
-
-def peer(name: str, package: str) -> str:
-    """Return the path of the program *name*; without it the test is skipped, except in CI."""
-    path = shutil.which(name)
-    if path is None:
-        why = f"{name} is missing: apt-get install -y --no-install-recommends {package}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(why)
-        pytest.skip(why)
-    return path
 
 
 def shipped(name: str) -> Policy:
@@ -69,13 +57,13 @@ def run(*command: str, policy: str = "three-actions", faults: tuple[Fault, ...] 
 
 
 def dig(*options: str, faults: tuple[Fault, ...] = (), policy: str = "three-actions") -> str:
-    program = peer("dig", "bind9-dnsutils")
+    program = need("dig", "bind9-dnsutils")
     fixed = ("@{address}", "-p", "{port}", "+tries=1", "+time=5", QNAME, "NAPTR")
     return run(program, *fixed, *options, faults=faults, policy=policy)
 
 
 def kdig(*options: str, faults: tuple[Fault, ...] = ()) -> str:
-    program = peer("kdig", "knot-dnsutils")
+    program = need("kdig", "knot-dnsutils")
     fixed = ("@{address}", "-p", "{port}", "+retry=0", "+time=5", QNAME, "NAPTR")
     return run(program, *fixed, *options, faults=faults)
 
@@ -175,7 +163,7 @@ def zone_text(record: NaptrRecord) -> str:
 
 def bind_accepts(record: NaptrRecord) -> bool:
     """Say whether named-rrchecker takes *record*."""
-    checker = peer("named-rrchecker", "bind9")
+    checker = need("named-rrchecker", "bind9")
     done = subprocess.run(
         [checker],
         check=False,

@@ -2,8 +2,6 @@
 
 import contextlib
 import errno
-import os
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from harness.capture_file import CaptureWriter, read
 from harness.frame import Endpoint, decode, encode_udp
 from probetest.sip import SipMessage, encode_request, encode_response, parse, uri_user
+from tests.lab.peers import need
 
 pytestmark = pytest.mark.lab
 
@@ -23,17 +22,6 @@ FIELDS = (
     *("sip.from.addr", "sip.from.user", "sip.from.tag", "sip.to.addr", "sip.to.user", "sip.to.tag"),
     *("sip.Call-ID", "sip.CSeq.seq", "sip.CSeq.method", "sip.Via.branch", "sip.Content-Length"),
 )
-
-
-def need(program: str, package: str) -> str:
-    """Return the path of a peer, or skip; where everything must be there, fail."""
-    found = shutil.which(program)
-    if found is None:
-        message = f"{program} is missing: apt-get install --no-install-recommends {package}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
 
 
 def tshark_rows(path: Path) -> list[dict[str, str]]:
@@ -99,7 +87,7 @@ def wait_for(process: subprocess.Popen[str], words: str) -> None:
 
 def test_calls_between_two_sipp_are_read_as_tshark_reads_them(tmp_path: Path) -> None:
     """All messages of three calls of the built-in uac and uas scenarios, caught on loopback."""
-    sipp, dumpcap = need("sipp", "sip-tester"), need("dumpcap", "wireshark-common")
+    sipp, dumpcap = need("sipp", "sip-tester"), need("dumpcap", "tshark")
     path = tmp_path / "calls.pcap"
     count = str(CALLS * MESSAGES_A_CALL)
     only = ["-f", f"udp port {PORT} and host {UAS}", "-c", count, "-a", "duration:30"]
