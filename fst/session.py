@@ -99,6 +99,7 @@ class Session:
         self.report: Report | None = None
         self.fatal: HarnessError | None = None  # why the run could not begin
         self._runner: Runner | None = None
+        self._finished = False
         ids = [step.id for step in self.plan.steps]
         for name in self._chosen:
             if not any(_within(one, name) for one in ids):
@@ -132,12 +133,14 @@ class Session:
 
     def finish(self, reason: str) -> None:
         """Close the run and write its reports; a second call does nothing."""
-        if self._runner is None or self.folder is None or self.report is not None:
+        if self._runner is None or self.folder is None or self._finished:
             return
-        journal = self.folder.journal
-        code = build_report(read(self.folder.path)).exit_code()
-        journal.append("run.end", exit_code=code, reason=reason)
-        self._runner.close()
+        self._finished = True  # whatever comes: pytest asks twice, and a second error hides the first
+        try:
+            code = build_report(read(self.folder.path)).exit_code()
+            self.folder.journal.append("run.end", exit_code=code, reason=reason)
+        finally:
+            self._runner.close()
         events = read(self.folder.path)
         write_reports(self.folder.path, events)
         self.report = build_report(events)

@@ -118,10 +118,10 @@ class Wire:
         """Place a call at that time."""
         self.at(at_ns, lambda: self._place(number, source))
 
-    def calls(self, number: int, every_ns: int, *, from_ns: int = 0) -> None:
-        """Place calls at even spacing, the numbers in turn."""
-        for at in range(number):
-            self.call(from_ns + at * every_ns, NUMBERS[at % len(NUMBERS)])
+    def calls(self, count: int, every_ns: int, *, numbers: int = len(NUMBERS)) -> None:
+        """Place *count* calls at even spacing, to so many *numbers* in turn."""
+        for at in range(count):
+            self.call(at * every_ns, NUMBERS[at % numbers])
 
     def run(self) -> "Wire":
         """Let time go on until nothing is left to do; return itself."""

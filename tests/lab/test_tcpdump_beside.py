@@ -30,7 +30,7 @@ def our_rows(path: Path) -> list[Row]:
     assert capture.cut is None
     found = decode(capture)
     assert len(found) == len(capture)  # no frame of it is anything else
-    rows = []
+    rows: list[Row] = []
     for at in range(len(found)):
         source, to = found.source(at), found.destination(at)
         ends = (source.address, str(source.port), to.address, str(to.port))

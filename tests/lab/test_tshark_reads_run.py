@@ -105,7 +105,7 @@ def sip_row(data: bytes) -> Row:
     message = parse_sip(data)
     sequence, method = message.cseq
     return {
-        "sip.Method": message.method if message.status is None else "",
+        "sip.Method": (message.method or "") if message.status is None else "",
         "sip.r-uri": message.request_uri or "",
         "sip.Status-Code": "" if message.status is None else str(message.status),
         "sip.Call-ID": message.call_id,
