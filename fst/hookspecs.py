@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from fst.runner import LabParts
+    from fst.enum_work import LabParts
     from fst.site import SbcTable, Site, SiteFile
 
 

@@ -6,7 +6,7 @@ name. A declared measurement that a judge does not supply stays unset, and an un
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from enumtest.checks import (
     Agreed,
@@ -26,7 +26,6 @@ from enumtest.lookups import Lookup
 from enumtest.routing_judge import all_down, outage, rotation, shares
 from fst.exercises import POLICY_ROUNDS
 from fst.observation import MarkKind, Observation
-from fst.plan import Step
 from harness.analytics import average_cps, top
 from harness.finding import Finding, Measurement, Outcome
 from harness.records import CallOutcome, CallRecord, Direction, LookupRecord
@@ -46,20 +45,13 @@ class Judgement:
     notes: tuple[str, ...] = ()  # tables for people, such as the top 10
 
 
-def judge(
-    step: Step, host: str, seen: Observation, engine: RegexEngine
-) -> tuple[tuple[Finding, ...], tuple[Measurement, ...], tuple[str, ...]]:
-    """Return findings, measurements and notes for *step* (*host*: "" for a case of a whole site).
+def judge(step_id: str, host: str, seen: Observation, engine: RegexEngine) -> Judgement:
+    """Return what the judge of step *step_id* finds (*host*: "" for a case of a whole site).
 
     Lost packets make every finding that rests on their absence doubtful: a PASS becomes OTHER.
     """
-    judged = JUDGES[step.id](seen, host, engine)
-    findings = (*judged.findings, _complete(seen))
-    measured = []
-    for spec in step.measurements:
-        value, frames = judged.values.get(spec.name, (None, ()))
-        measured.append(Measurement(spec.name, value, spec.unit, spec.low, spec.high, frames))
-    return findings, (*measured, *judged.extra), judged.notes
+    judged = JUDGES[step_id](seen, host, engine)
+    return replace(judged, findings=(*judged.findings, _complete(seen)))
 
 
 def _complete(seen: Observation) -> Finding:

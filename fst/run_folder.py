@@ -9,6 +9,7 @@ from harness.errors import ToolError
 from harness.journal_file import NAME, JournalFile
 
 CAPTURES = "captures"
+MEDIA_TYPE = "application/vnd.tcpdump.pcap"
 
 
 class RunFolder:
@@ -46,6 +47,18 @@ class RunFolder:
     def captures(self) -> Path:
         """Return where captures go."""
         return self.path / CAPTURES
+
+    def capture(
+        self, path: Path, packets: int, dropped: int | None, captured_by: str
+    ) -> dict[str, str | int | None]:
+        """Return an `attachment` event's fields for a capture of this run."""
+        return {
+            **self.attachment(path),
+            "media_type": MEDIA_TYPE,
+            "packets": packets,
+            "dropped": dropped,
+            "captured_by": captured_by,
+        }
 
     def attachment(self, path: Path) -> dict[str, str | int]:
         """Return relative path, hash and size of a file of this run, as the journal has them."""

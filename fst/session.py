@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fst.enum_work import LabParts
 from fst.exercises import Exercise
 from fst.matrix import Case, Form, HostEntry, Matrix, SiteHosts, build
 from fst.plan import Plan, default_plan
@@ -13,7 +14,7 @@ from fst.report.model import Report
 from fst.report.model import build as build_report
 from fst.report.write import write_reports
 from fst.run_folder import RunFolder
-from fst.runner import LabParts, Runner
+from fst.runner import Runner
 from fst.settings import parse_settings
 from fst.site import SbcTable, Site, SiteFile, parse_site
 from harness.clock import SystemClock
@@ -135,7 +136,9 @@ class Session:
         """Close the run and write its reports; a second call does nothing."""
         if self._runner is None or self.folder is None or self._finished:
             return
-        self._finished = True  # whatever comes: pytest asks twice, and a second error hides the first
+        self._finished = (
+            True  # whatever comes: pytest asks twice, and a second error hides the first
+        )
         try:
             code = build_report(read(self.folder.path)).exit_code()
             self.folder.journal.append("run.end", exit_code=code, reason=reason)
@@ -160,9 +163,7 @@ class Session:
                 for sbc in site.sbcs
                 if (found := self._lab_parts(self.file, site, sbc)) is not None
             }
-            self._runner = Runner(
-                self.file, self._dial_plan, self.matrix, self.folder, clock, parts=parts
-            )
+            self._runner = Runner(self.file, self._dial_plan, self.folder, clock, parts=parts)
             self.folder.journal.append("run.start", **self._start_fields())
         return self._runner
 

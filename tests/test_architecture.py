@@ -42,6 +42,8 @@ EDGE = {  # the only modules that touch the outside world
     "fst/doctor.py",
     "fst/run_folder.py",
     "fst/runner.py",
+    "fst/enum_work.py",
+    "fst/lab/audio.py",
     "fst/session.py",
     "fst/run_command.py",
     "fst/pytest_plugin.py",

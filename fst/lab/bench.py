@@ -137,14 +137,14 @@ class LabBench:
         await self._servers.start()
         await self._client.start()
         for phone in (self._caller, *self._callees):
-            await phone.socket.start()
+            await phone.start()
         await self._leg.socket.start()
 
     async def stop(self) -> None:
         """Close everything."""
         await self._leg.stop()
         for phone in (self._caller, *self._callees):
-            phone.socket.stop()
+            phone.stop()
         await self._client.stop()
         await self._servers.stop()
 

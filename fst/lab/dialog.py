@@ -4,6 +4,7 @@ The SBC is a back-to-back user agent: the onward leg has a Call-ID of its own, a
 the same Session-ID (RFC 7989), by which they can be joined without guessing.
 """
 
+import re
 from dataclasses import dataclass
 
 from harness.frame import Endpoint
@@ -17,6 +18,12 @@ REASONS = {
     603: "Decline",
 }
 MAX_FORWARDS = "70"
+DESCRIBED = (("Content-Type", "application/sdp"),)
+
+_MEDIA = re.compile(
+    r"^c=IN IP[46] (?P<address>[0-9A-Fa-f:.]{2,45})\r?$.*?^m=audio (?P<port>[0-9]{1,5}) ",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +37,8 @@ class Leg:
     local: Endpoint
     tag: str
 
-    def request(self, method: str, sequence: int, *, to_tag: str = "") -> bytes:
-        """Return a request of this dialog."""
+    def request(self, method: str, sequence: int, *, to_tag: str = "", body: bytes = b"") -> bytes:
+        """Return a request of this dialog; a *body* is a session description."""
         to = f"<{self.target}>" + (f";tag={to_tag}" if to_tag else "")
         branch = f"z9hG4bK-{self.call_id}-{method}-{sequence}"
         return encode_request(
@@ -46,11 +53,15 @@ class Leg:
                 ("CSeq", f"{sequence} {method}"),
                 ("Contact", f"<sip:{self.local}>"),
                 ("Session-ID", self.session_id),
+                *(DESCRIBED if body else ()),
             ),
+            body,
         )
 
 
-def response(request: SipMessage, status: int, *, local: Endpoint, tag: str = "") -> bytes:
+def response(
+    request: SipMessage, status: int, *, local: Endpoint, tag: str = "", body: bytes = b""
+) -> bytes:
     """Return the response *status* to *request*, with the headers that must be copied.
 
     Source: RFC 3261 section 8.2.6.2.
@@ -69,4 +80,26 @@ def response(request: SipMessage, status: int, *, local: Endpoint, tag: str = ""
     session = request.first("Session-ID")
     if session:
         headers.append(("Session-ID", session))
-    return encode_response(status, REASONS[status], headers)
+    headers += DESCRIBED if body else ()
+    return encode_response(status, REASONS[status], headers, body)
+
+
+def describe(media: Endpoint) -> bytes:
+    """Return the description of a session with one G.711 stream at *media* (RFC 8866, RFC 3551)."""
+    family = "IP6" if ":" in media.address else "IP4"
+    lines = (
+        "v=0",
+        f"o=- 1 1 IN {family} {media.address}",
+        "s=-",
+        f"c=IN {family} {media.address}",
+        "t=0 0",
+        f"m=audio {media.port} RTP/AVP 0",
+        "a=rtpmap:0 PCMU/8000",
+    )
+    return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+def described(body: bytes) -> Endpoint | None:
+    """Return where a session of ours wants its audio, or None when *body* does not say."""
+    found = _MEDIA.search(body.decode("utf-8", "replace"))
+    return None if found is None else Endpoint(found["address"], int(found["port"]))

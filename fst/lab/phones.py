@@ -11,7 +11,8 @@ from collections.abc import Callable
 from enumtest.client import SbcClient
 from enumtest.decision import Decision, parse_target
 from enumtest.sbc import AllDown, CallDecided
-from fst.lab.dialog import Leg, response
+from fst.lab.audio import Audio
+from fst.lab.dialog import Leg, describe, described, response
 from fst.lab.tap import Tap
 from harness.clock import Clock
 from harness.errors import InputError, NumberError, ToolError
@@ -67,26 +68,48 @@ class Phone:
     """Places calls, and answers those that come in."""
 
     def __init__(self, local: Endpoint, tap: Tap, clock: Clock) -> None:
-        """Stand at *local* (port 0: any)."""
+        """Stand at *local* (port 0: any); audio has a port of its own."""
         self.socket = SipSocket(local, tap, clock, self._received)
+        self.audio = Audio(Endpoint(local.address, 0), tap, clock)
         self._waiting: dict[tuple[str, str], asyncio.Future[SipMessage]] = {}
 
-    async def call(self, leg: Leg, sbc: Endpoint) -> int:
-        """Call through *sbc*, hang up at once when answered; return the final status."""
-        final = await self._ask(leg, "INVITE", 1, sbc)
+    async def start(self) -> None:
+        """Open both sockets; raises ToolError when an address cannot be had."""
+        await self.socket.start()
+        await self.audio.start()
+
+    def stop(self) -> None:
+        """Close both sockets."""
+        self.socket.stop()
+        self.audio.stop()
+
+    async def call(self, leg: Leg, sbc: Endpoint, *, audio_packets: int = 0) -> int:
+        """Call through *sbc*, talk for so many packets, hang up; return the final status."""
+        offer = describe(self.audio.local) if audio_packets else b""
+        final = await self._ask(leg, "INVITE", 1, sbc, body=offer)
         self.socket.send(leg.request("ACK", 1, to_tag=final.to_tag), sbc)
         status = final.status or 0
         if status < 300:  # noqa: PLR2004 - the 2xx class
+            media = described(final.body)
+            if media is not None:
+                await self.audio.talk(leg.call_id, media, audio_packets)
             await self._ask(leg, "BYE", 2, sbc, to_tag=final.to_tag)
         return status
 
-    async def _ask(
-        self, leg: Leg, method: str, sequence: int, to: Endpoint, *, to_tag: str = ""
+    async def _ask(  # noqa: PLR0913 - a request has these parts
+        self,
+        leg: Leg,
+        method: str,
+        sequence: int,
+        to: Endpoint,
+        *,
+        to_tag: str = "",
+        body: bytes = b"",
     ) -> SipMessage:
         key = (leg.call_id, method)
         waiting: asyncio.Future[SipMessage] = asyncio.get_running_loop().create_future()
         self._waiting[key] = waiting
-        self.socket.send(leg.request(method, sequence, to_tag=to_tag), to)
+        self.socket.send(leg.request(method, sequence, to_tag=to_tag, body=body), to)
         try:
             return await asyncio.wait_for(waiting, ANSWER_LIMIT_S)
         except TimeoutError as error:
@@ -97,8 +120,12 @@ class Phone:
     def _received(self, message: SipMessage, sender: Endpoint) -> None:
         if message.status is None:
             if message.method in ("INVITE", "BYE"):
-                local = self.socket.local
-                self.socket.send(response(message, 200, local=local, tag="callee"), sender)
+                local, answer = self.socket.local, b""
+                if message.body:
+                    answer = describe(self.audio.local)
+                self.socket.send(
+                    response(message, 200, local=local, tag="callee", body=answer), sender
+                )
             return
         waiting = self._waiting.get((message.call_id, message.cseq[1]))
         if message.status >= 200 and waiting is not None and not waiting.done():  # noqa: PLR2004
@@ -189,7 +216,7 @@ class SbcLeg:
         )
         self._onward[invite.call_id] = (leg, hop)
         self._back[leg.call_id] = (invite, caller)
-        self.socket.send(leg.request("INVITE", 1), hop)
+        self.socket.send(leg.request("INVITE", 1, body=invite.body), hop)
 
     def _relay(self, answer: SipMessage) -> None:
         """Take the callee's answer to an INVITE back to the caller."""
@@ -201,4 +228,5 @@ class SbcLeg:
             return
         leg, hop = self._onward[invite.call_id]
         self.socket.send(leg.request("ACK", 1, to_tag=answer.to_tag), hop)
-        self.socket.send(response(invite, status, local=self.socket.local, tag="sbc"), caller)
+        local = self.socket.local
+        self.socket.send(response(invite, status, local=local, tag="sbc", body=answer.body), caller)

@@ -24,7 +24,7 @@ import pytest
 from enumtest.naptr import presentation
 from enumtest.policy import Action, Policy, Rule, default_answer
 from fst.observation import enum_endpoints
-from fst.runner import LabParts
+from fst.enum_work import LabParts
 from fst.site import SbcTable, Site, SiteFile
 from harness.frame import Endpoint
 from harness.number import PhoneNumber

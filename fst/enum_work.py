@@ -1,0 +1,194 @@
+"""The edge that carries out part B: a bench for each SBC, each exercise once, evidence a case.
+
+An exercise is recorded once and may serve several cases (B.3.1 and B.3.2 look at the same packets).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fst.bench import Bench, Recording
+from fst.evidence import Evidence, declared, notes
+from fst.exercises import Exercise
+from fst.judgement import judge
+from fst.lab.bench import LabBench, Recorder, TapRecorder
+from fst.lab.servers import LabServers, StubServers
+from fst.lab.tap import Tap
+from fst.matrix import Case
+from fst.observation import Mark, Observation, enum_endpoints
+from fst.plan import Scope
+from fst.run_folder import RunFolder
+from fst.site import Lab, SbcTable, Site, SiteFile
+from fst.strip import strip
+from harness.capture_file import read
+from harness.clock import Clock
+from harness.dialplan import DialPlan
+from harness.errors import InputError, ToolError
+from harness.regex import RegexEngine
+
+
+@dataclass(frozen=True, slots=True)
+class LabParts:
+    """What a lab may bring of its own: other servers than our stubs, another recorder."""
+
+    servers: LabServers | None = None
+    recorder: Recorder | None = None
+
+
+@dataclass
+class SbcBench:
+    """A bench with its tap and the marks of the exercise that runs on it."""
+
+    bench: LabBench
+    tap: Tap
+    marks: list[Mark] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An observation with the facts of its file, for the journal."""
+
+    seen: Observation
+    attachment: Mapping[str, Any]
+
+
+class EnumWork:
+    """Benches and recordings of all SBCs of a site file; sockets open at the first exercise."""
+
+    def __init__(  # noqa: PLR0913 - a run has these parts
+        self,
+        file: SiteFile,
+        dial_plan: DialPlan,
+        folder: RunFolder,
+        *,
+        clock: Clock,
+        engine: RegexEngine,
+        loop: asyncio.Runner,
+        parts: Mapping[str, LabParts] | None = None,
+    ) -> None:
+        """Keep the parts; *parts* are by "site/sbc"."""
+        self._file, self._dial_plan, self._folder = file, dial_plan, folder
+        self._clock, self._engine, self._loop = clock, engine, loop
+        self._parts = parts or {}
+        self._benches: dict[str, SbcBench] = {}
+        self._recorded: dict[tuple[str, str], Recorded] = {}
+
+    def close(self) -> None:
+        """Close all sockets; may be called again."""
+        benches, self._benches = self._benches, {}
+        for one in benches.values():
+            self._loop.run(one.bench.stop())
+
+    def evidence(self, case: Case, exercise: Exercise) -> tuple[Evidence, ...]:
+        """Carry *exercise* out at every SBC that *case* concerns, and judge what was recorded."""
+        site_name, _, host = case.target.partition("/")
+        site = next(site for site in self._file.sites if site.name == site_name)
+        sbcs = [sbc for sbc in site.sbcs if not host or host in sbc.enum_servers]
+        if not sbcs:
+            raise InputError(
+                "no SBC of the site file asks it",
+                field=f"sites.{site_name}.sbcs",
+                value=case.target,
+                fix="list it in the enum_servers of an SBC",
+            )
+        host = host if case.step.scope is Scope.HOST else ""
+        return tuple(self._judged(case, host, self.observe(site, sbc, exercise)) for sbc in sbcs)
+
+    def _judged(self, case: Case, host: str, recorded: Recorded) -> Evidence:
+        judged = judge(case.step.id, host, recorded.seen, self._engine)
+        marks = tuple(
+            {"text": " ".join((mark.kind.value, *mark.names)), **mark.to_json()}
+            for mark in recorded.seen.marks
+        )
+        return Evidence(
+            judged.findings,
+            declared(case.step, judged),
+            (recorded.attachment,),
+            (*marks, *notes(judged.notes)),
+            strip(recorded.seen),
+        )
+
+    def observe(self, site: Site, sbc: SbcTable, exercise: Exercise) -> Recorded:
+        """Carry *exercise* out at *sbc*, unless it was in this run already, and read its file."""
+        where, name = f"{site.name}/{sbc.name}", exercise.__name__
+        known = self._recorded.get((where, name))
+        if known is not None:
+            return known
+        bench = self.bench(site, sbc)
+        bench.marks.clear()
+        self._folder.journal.append("exercise.start", exercise=name, sbc=where)
+        stem = f"{site.name}-{sbc.name}-{name.replace('_', '-')}"
+        recording = self._loop.run(_carry_out(bench.bench, exercise, stem))
+        path = Path(recording.path)
+        seen = Observation(
+            exercise=name,
+            site=site,
+            sbc=sbc,
+            judging=self._file.judging,
+            dial_plan=self._dial_plan,
+            capture=read(path),
+            dropped=recording.dropped,
+            marks=tuple(bench.marks),
+        )
+        attachment = self._folder.capture(
+            path, recording.packets, recording.dropped, recording.captured_by
+        )
+        recorded = Recorded(seen, attachment)
+        self._recorded[where, name] = recorded
+        return recorded
+
+    def bench(self, site: Site, sbc: SbcTable) -> SbcBench:
+        """Return the bench of *sbc*, started."""
+        where = f"{site.name}/{sbc.name}"
+        if where not in self._benches:
+            bench = self._make(site, sbc, self._parts.get(where, LabParts()))
+            self._loop.run(_start(bench.bench))
+            self._benches[where] = bench
+        return self._benches[where]
+
+    def _make(self, site: Site, sbc: SbcTable, parts: LabParts) -> SbcBench:
+        tap, marks, lab = Tap(), list[Mark](), self._file.lab or Lab()
+
+        def on_mark(mark: Mark) -> None:  # on the disk before anything follows from it
+            marks.append(mark)
+            place = f"{site.name}/{sbc.name}"
+            self._folder.journal.append("mark", sbc=place, **mark.to_json())
+
+        endpoints = enum_endpoints(site, sbc, by_endpoint=False)
+        servers = parts.servers or StubServers(endpoints, lab, sbc.apex, tap, self._clock)
+        bench = LabBench(
+            self._file,
+            site,
+            sbc,
+            servers=servers,
+            recorder=parts.recorder or TapRecorder(tap),
+            tap=tap,
+            folder=self._folder.captures,
+            clock=self._clock,
+            engine=self._engine,
+            on_mark=on_mark,
+        )
+        return SbcBench(bench, tap, marks)
+
+
+async def _start(bench: LabBench) -> None:
+    """Start *bench* whole, or leave nothing open."""
+    try:
+        await bench.start()
+    except ToolError:
+        await bench.stop()
+        raise
+
+
+async def _carry_out(bench: Bench, exercise: Exercise, name: str) -> Recording:
+    """Run *exercise* with a capture around it; the capture is closed whatever happens."""
+    await bench.settle()
+    await bench.start_capture(name)
+    try:
+        await exercise(bench)
+    except BaseException:
+        await bench.stop_capture()
+        raise
+    return await bench.stop_capture()
