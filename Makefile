@@ -1,12 +1,12 @@
 # Two commands do all the set-up, each by itself:
-#   make fst     the ENUM cases in the lab on loopback (no root, no service, no compiler)
+#   make fst     the whole plan in a lab of two sites on loopback (no root, no service, no compiler)
 #   make test    lint, types and all tests (as root on Debian it installs the real peers first)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 APT_LINE := apt-get install -y git make python3-venv
-SITE ?= fixtures/sites/loopback.toml
+SITE ?= fixtures/sites/two-site.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help fst test lint types peers clean
@@ -33,7 +33,9 @@ $(VENV)/installed-test: $(VENV)/made pyproject.toml
 	@touch $@ $(VENV)/installed
 
 fst: $(VENV)/installed
-	$(BIN)/fst run --site $(SITE)
+	@$(BIN)/fst run --site $(SITE); code=$$?; \
+	if [ $$code = 3 ]; then echo "Some boxes are OTHER: not all can be judged on this machine; the words beside each say why."; exit 0; fi; \
+	exit $$code
 
 # Real peers come from Debian, by root only; elsewhere their tests skip and name what is missing.
 peers:
@@ -58,3 +60,8 @@ test: peers lint types
 
 clean:
 	rm -rf $(VENV) build dist
+
+# All that an installation without the network needs, for this Python and processor: docs/offline.md
+.PHONY: wheelhouse
+wheelhouse: $(VENV)/installed
+	tools/make-wheelhouse $(BIN)/python dist

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from enumtest import cli_analyse
 from enumtest.answer import AnswerNote, Transport
 from enumtest.ask import ask
 from enumtest.cli_call import call
@@ -45,6 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Stub ENUM servers and a simulated SBC, for tests of call policy.",
 )
+app.command("analyse", epilog=cli_analyse.EPILOG)(cli_analyse.analyse)
 app.command("call", epilog="Example: enumtest call +16505550112 --server e1=127.0.0.51:15053")(call)
 
 

@@ -14,6 +14,7 @@ from harness.frame import Endpoint
 from harness.number import PhoneNumber
 
 TCP_LIMIT_S = 5.0  # for one exchange over TCP; the SBC's own timeout is usually shorter
+WELL = frozenset({"NOERROR", "NXDOMAIN"})  # answers of a server that does its work
 LENGTH_BYTES = 2  # before each message over TCP (RFC 1035 section 4.2.2)
 
 OnDatagram = Callable[[int, Endpoint, Endpoint, bytes, bool], None]
@@ -27,6 +28,7 @@ class SbcClient(asyncio.DatagramProtocol):
     ) -> None:
         """Keep the parts; `start` opens the socket."""
         self._sbc, self.local, self._clock, self._on_datagram = sbc, local, clock, on_datagram
+        self.last_failure_ns = 0  # monotonic time of the last lookup that met a failing server
         self._waiting: dict[int, asyncio.Future[CallDecided]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.DatagramTransport | None = None
@@ -84,6 +86,8 @@ class SbcClient(asyncio.DatagramProtocol):
         while (outgoing := self._sbc.to_send()) is not None:
             self._send(outgoing)
         while (event := self._sbc.next_event()) is not None:
+            if any(asked.result not in WELL for asked in event.asked):
+                self.last_failure_ns = self._clock.monotonic_ns()
             waiting = self._waiting.pop(event.call, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(event)

@@ -163,7 +163,8 @@ def _stream_messages(
     while at < len(stream.data):
         piece, size = stream.piece(at), int.from_bytes(stream.data[at : at + LENGTH_BYTES])
         end = at + LENGTH_BYTES + size if stream.from_start else len(stream.data)
-        body = stream.data[at + LENGTH_BYTES : end]
+        # What is shorter than its length says is no message, even if it happens to parse.
+        body = stream.data[at + LENGTH_BYTES : end] if end <= len(stream.data) else b""
         yield Message(
             Seen(piece.frame, piece.at_ns),
             client,

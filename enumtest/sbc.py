@@ -22,7 +22,7 @@ from enumtest.message import Answer, encode_query, parse_answer
 from enumtest.naptr import resolve
 from enumtest.pool import Selection, ServerPool
 from enumtest.source_uri import Framing, SourceOption
-from harness.errors import WireError
+from harness.errors import InputError, WireError
 from harness.frame import Endpoint
 from harness.number import ENUM_APEX, PhoneNumber
 from harness.regex import RegexEngine
@@ -64,6 +64,20 @@ class SbcConfig:
     source_framing: Framing = Framing.RAW
     decisions: tuple[DecisionRule, ...] = DEFAULT_RULES
     drift_every: int = 0  # a defect, for tests of the judge (see ServerPool)
+
+    def __post_init__(self) -> None:
+        """Refuse times and counts with which no timer could work."""
+        least_ns = max(self.retransmissions, 0) + 1
+        problems = (
+            (not self.servers, "servers", "none", "name at least one"),
+            (self.retransmissions < 0, "retransmissions", "below 0", "use 0 for none"),
+            (self.timeout_ns < least_ns, "timeout_ns", "too short", f"use at least {least_ns}"),
+            (self.hold_down_ns < 0, "hold_down_ns", "below 0", "use 0 for none"),
+        )
+        for wrong, field_name, why, fix in problems:
+            if wrong:
+                value = getattr(self, field_name)
+                raise InputError(why, field=field_name, value=value, fix=fix)
 
     def retransmit_after_ns(self) -> int:
         """Return the gap between two sends of one query: they share the timeout evenly."""

@@ -49,6 +49,10 @@ class Bench(Protocol):
         """Place a call to each of *numbers*, spaced as the site allows, each to its end."""
         ...
 
+    async def talk(self, numbers: Sequence[str]) -> None:
+        """Place a call to each of *numbers* with audio both ways, each to its end."""
+        ...
+
     async def calls_until_given_up(self, names: Sequence[str], numbers: Sequence[str]) -> None:
         """Place calls one after the other until the SBC has given up all of *names*."""
         ...

@@ -11,14 +11,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from fst.doctor import doctor
+from fst.lab.cli import app as lab_app
 from fst.matrix import as_text, lint_text
 from fst.plan import Plan, default_plan, parse_plan
 from fst.report.results import render
 from fst.report.write import HTML, write_reports
 from fst.run_command import print_boxes, run_cases
+from fst.run_folder import changed_attachments
 from fst.session import Session, matrix_of, read_site_file
 from harness.errors import HarnessError, InputError
-from harness.journal_file import read
+from harness.journal_file import read_torn
 
 EXIT_USAGE, EXIT_OTHER = 2, 3
 
@@ -31,6 +34,8 @@ app = typer.Typer(
 )
 site_app = typer.Typer(no_args_is_help=True, help="Work with site files.")
 app.add_typer(site_app, name="site")
+app.add_typer(lab_app, name="lab")
+app.command(epilog="Example: fst doctor --site fixtures/sites/loopback.toml")(doctor)
 
 SiteOption = Annotated[Path, typer.Option("--site", metavar="FILE", help="Site file (TOML).")]
 SetOption = Annotated[
@@ -126,9 +131,20 @@ def _plan_of(path: Path) -> Plan:
 
 @app.command(epilog="Example: fst report evidence/20261122T160503Z")
 def report(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]) -> None:
-    """Make the reports of a run again, from its journal."""
-    for path in write_reports(folder, read(folder)):
+    """Make the reports of a run again, from its journal; say what is not as it was recorded.
+
+    Exit 3 when a capture is missing or was changed, or the journal's last line is torn.
+    """
+    events, torn_bytes = read_torn(folder)
+    doubts = changed_attachments(folder, events)
+    if torn_bytes:
+        doubts.append(f"journal.jsonl: its last line is torn ({torn_bytes} bytes left out)")
+    for path in write_reports(folder, events):
         typer.echo(path)
+    for doubt in doubts:
+        typer.echo(f"fst: {folder}: {doubt}", err=True)
+    if doubts:
+        raise typer.Exit(EXIT_OTHER)
 
 
 @site_app.command(epilog="Example: fst site check fixtures/sites/loopback.toml")

@@ -25,7 +25,7 @@ from fst.strip import strip
 from harness.capture_file import read
 from harness.clock import Clock
 from harness.dialplan import DialPlan
-from harness.errors import InputError, ToolError
+from harness.errors import HarnessError, InputError
 from harness.regex import RegexEngine
 
 
@@ -74,6 +74,7 @@ class EnumWork:
         self._parts = parts or {}
         self._benches: dict[str, SbcBench] = {}
         self._recorded: dict[tuple[str, str], Recorded] = {}
+        self._failed: dict[tuple[str, str], HarnessError] = {}
 
     def close(self) -> None:
         """Close all sockets; may be called again."""
@@ -116,7 +117,19 @@ class EnumWork:
         known = self._recorded.get((where, name))
         if known is not None:
             return known
-        bench = self.bench(site, sbc)
+        if (where, name) in self._failed:  # its other cases fail for the same reason, not anew
+            raise self._failed[where, name]
+        try:
+            recorded = self._record(site, sbc, exercise, where)
+        except HarnessError as error:
+            self._failed[where, name] = error
+            raise
+        self._recorded[where, name] = recorded
+        return recorded
+
+    def _record(self, site: Site, sbc: SbcTable, exercise: Exercise, where: str) -> Recorded:
+        """Carry *exercise* out, and read what was captured."""
+        name, bench = exercise.__name__, self.bench(site, sbc)
         bench.marks.clear()
         self._folder.journal.append("exercise.start", exercise=name, sbc=where)
         stem = f"{site.name}-{sbc.name}-{name.replace('_', '-')}"
@@ -135,9 +148,7 @@ class EnumWork:
         attachment = self._folder.capture(
             path, recording.packets, recording.dropped, recording.captured_by
         )
-        recorded = Recorded(seen, attachment)
-        self._recorded[where, name] = recorded
-        return recorded
+        return Recorded(seen, attachment)
 
     def bench(self, site: Site, sbc: SbcTable) -> SbcBench:
         """Return the bench of *sbc*, started."""
@@ -177,7 +188,7 @@ async def _start(bench: LabBench) -> None:
     """Start *bench* whole, or leave nothing open."""
     try:
         await bench.start()
-    except ToolError:
+    except HarnessError:
         await bench.stop()
         raise
 

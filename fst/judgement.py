@@ -48,9 +48,12 @@ class Judgement:
 def judge(step_id: str, host: str, seen: Observation, engine: RegexEngine) -> Judgement:
     """Return what the judge of step *step_id* finds (*host*: "" for a case of a whole site).
 
-    Lost packets make every finding that rests on their absence doubtful: a PASS becomes OTHER.
+    A capture that is known to have lost packets decides nothing: all is OTHER, nothing is measured.
     """
     judged = JUDGES[step_id](seen, host, engine)
+    if seen.dropped or seen.capture.cut is not None:
+        doubtful = tuple(replace(one, outcome=Outcome.OTHER) for one in judged.findings)
+        judged = replace(judged, findings=doubtful, values={})
     return replace(judged, findings=(*judged.findings, _complete(seen)))
 
 
@@ -66,6 +69,11 @@ def _complete(seen: Observation) -> Finding:
     outcome = Outcome.OTHER if seen.dropped or parts else Outcome.PASS
     words = f"{len(seen.capture)} packets, {seen.dropped} lost, {parts} not whole"
     return Finding(DROPPED, outcome, expected, words, "packets")
+
+
+def _count(found: Sequence[object]) -> Value:
+    """Return how many there are; none at all is nothing seen, which is no number to judge."""
+    return (len(found) or None, ())
 
 
 def _agreed(seen: Observation) -> Agreed:
@@ -188,7 +196,7 @@ def _parties(
     )
     value = (float(max(differ, len(raw))), tuple(raw[:MAX_CITED]))
     values: dict[str, Value] = {
-        "calls_judged": (len(rows), ()),
+        "calls_judged": _count(rows),
         f"{side}s_wrong": value,
     }
     table = top(rows, "source" if side == "source" else "destination", 10, group="hour")
@@ -217,7 +225,7 @@ def _policy(wanted: Decision, outcome: CallOutcome, bad: str) -> Callable[..., J
             every_call_asked(calls, lookups),
         )
         left = missed(calls, outcome, to).value()
-        return Judgement(findings, {"calls_judged": (len(calls), ()), bad: left})
+        return Judgement(findings, {"calls_judged": _count(calls), bad: left})
 
     return judge_policy
 
@@ -261,7 +269,7 @@ def _not_acted_upon(seen: Observation, host: str, engine: RegexEngine) -> Judgem
     _, calls = _window(seen)
     minimum = POLICY_ROUNDS * len(seen.sbc.enum_servers)
     values: dict[str, Value] = {
-        "calls_judged": (len(calls), ()),
+        "calls_judged": _count(calls),
         "calls_not_connected": missed(calls).value(),
     }
     return Judgement((calls_completed(calls, minimum=minimum),), values)
@@ -305,7 +313,7 @@ def _rotation(seen: Observation, host: str, engine: RegexEngine) -> Judgement:
     if judged[0].outcome is not Outcome.OTHER:
         turns = (0, ()) if wrong is None else (int(wrong.observed.split()[0]), wrong.frames)
     values: dict[str, Value] = {
-        "requests_at_least_used": (counts[least], ()),
+        "requests_at_least_used": (counts[least] if len(lookups) >= minimum else None, ()),
         "requests_out_of_turn": turns,
     }
     asked = every_call_asked(calls, lookups)
@@ -348,7 +356,7 @@ def _outage_values(
     early = [one for name in down for one in early_returns(name, lookups, seen.group)[0]]
     backs = tuple(one.back.sends[0].frame for one in early if one.back is not None)
     return {
-        "calls_judged": (len(calls), ()),
+        "calls_judged": _count(calls),
         "calls_failed": missed(calls).value(),
         "requests_to_stopped": (len(early), backs[:MAX_CITED]),
     }
@@ -363,9 +371,10 @@ def _back_in_service(seen: Observation, host: str, engine: RegexEngine) -> Judge
     completed = calls_completed(calls, minimum=2 * len(seen.group.servers))
     seen_back = {name: episodes(name, lookups, seen.group) for name in sorted(down)}
     lengths = [one.longest_ns for own in seen_back.values() for one in own if one.longest_ns]
-    missing = [n for n, own in seen_back.items() if not own or own[-1].back is None]
+    late = [f.outcome for f in findings if f.rule in ("readmission.after", "outage.detected")]
+    failed = late.count(Outcome.FAIL)
     values: dict[str, Value] = {
-        "servers_not_asked": (len(missing), ()),
+        "servers_not_asked": (failed if failed or Outcome.OTHER not in late else None, ()),
         "left_out_s": (round(min(lengths) / NS, 3) if lengths else None, ()),
     }
     return Judgement((*findings, completed), values, measured)

@@ -113,19 +113,25 @@ class Observation:
         )
 
     def own_between(self, from_ns: int, to_ns: int) -> tuple[Lookup, ...]:
-        """Return those of `between` that this SBC made, if any came from its address at all."""
-        every = self.between(from_ns, to_ns)
+        """Return the lookups for test numbers that this SBC made.
+
+        If none came from its address they are of whoever asked: B.1.1 tells the sender.
+        """
+        every = tuple(
+            one for one in self.between(from_ns, to_ns) if one.number(self.sbc.apex) is not None
+        )
         own = tuple(one for one in every if one.first.client.address == self.sbc.address)
         return own or every
 
     @cached_property
-    def others(self) -> int:
-        """Return how many lookups for untagged numbers this SBC made in the judged window."""
-        return sum(
-            self.window[0] <= one.at_ns <= self.window[1]
-            and one.first.client.address == self.sbc.address
-            and not self.is_tagged(one)
+    def others(self) -> tuple[Lookup, ...]:
+        """Return what else this SBC looked up in the judged window: other calls, odd names."""
+        return tuple(
+            one
             for one in self.traffic.lookups
+            if self.window[0] <= one.at_ns <= self.window[1]
+            and one.first.client.address == self.sbc.address
+            and (one.number(self.sbc.apex) is None or not self.is_tagged(one))
         )
 
     def calls_between(self, from_ns: int, to_ns: int) -> tuple[CallRecord, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fst.session import Session
 
 KEY = pytest.StashKey["Session"]()
+EXIT_TOOL = 3
 OUTCOME = "fst_outcome"  # user property of a test report
 MARKERS = (
     "fst_case(step): the step of the plan that the test carries out",
@@ -33,8 +34,8 @@ class CaseRun:
         """Stand for *case* in *session*."""
         self._session, self._case, self._node = session, case, node
 
-    def run(self, exercise: Exercise) -> None:
-        """Carry out *exercise* (once a run), judge, and fail the test unless it is a PASS."""
+    def run(self, exercise: Exercise | None = None) -> None:
+        """Carry the case out (an *exercise* once a run), judge, and fail unless it is a PASS."""
         __tracebackhide__ = True
         outcome, words = self._session.run_case(self._case, exercise)
         self._node.user_properties.append((OUTCOME, outcome))
@@ -130,7 +131,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         run.open()
     except HarnessError as error:
         run.fatal = error
-        pytest.exit(f"fst: {error}", returncode=3)
+        pytest.exit(f"fst: {error}", returncode=EXIT_TOOL)
 
 
 def pytest_terminal_summary(

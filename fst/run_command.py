@@ -5,9 +5,12 @@ every other plugin on the machine are left out, so that a run is the same everyw
 """
 
 import os
-from collections.abc import Iterator
+import re
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
+from types import FrameType
 
 import pytest
 from rich.console import Console
@@ -22,6 +25,8 @@ from fst.session import Session
 from harness.errors import InputError
 from harness.finding import Outcome
 
+OnSignal = Callable[[int, FrameType | None], object]
+PARTS = ("enum", "baseline", "probe")  # markers of the cases
 CRASH = "harness-error.txt"
 STYLES = {"PASS": "green", "FAIL": "bold red", "OTHER": "yellow"}
 
@@ -88,9 +93,10 @@ def run_cases(session: Session, *, mark: str = "", console: Console) -> Report:
         InputError: nothing was selected.
         ToolError: the run's folder, journal or reports could not be written.
     """
+    _check_mark(mark)
     talk = _Talk(console, session)
     ini = resources.files("fst") / "data" / "pytest.ini"
-    with resources.as_file(ini) as path, _quiet_environment():
+    with resources.as_file(ini) as path, _quiet_environment(), _ended_by_signals():
         arguments = ["--pyargs", "fst.cases", "-c", str(path), "--rootdir", str(path.parent)]
         arguments += ["-p", "no:terminal", "-p", "no:cacheprovider", "--capture=no"]
         arguments += ["-m", mark] if mark else []
@@ -112,6 +118,39 @@ def run_cases(session: Session, *, mark: str = "", console: Console) -> Report:
         why = "no case is selected" if code == pytest.ExitCode.NO_TESTS_COLLECTED else "stopped"
         raise InputError(why, field="-m/--case", fix="see `fst plan --site FILE` for the cases")
     return session.report
+
+
+def _check_mark(mark: str) -> None:
+    """Refuse a selection that pytest would not understand, or that names no part of the plan."""
+    words = re.findall(r"\w+|\S", mark)
+    unknown = [word for word in words if word not in (*PARTS, "and", "or", "not", "(", ")")]
+    try:
+        compile(mark or PARTS[0], "-m", "eval")
+    except SyntaxError:
+        unknown = unknown or words
+    if unknown:
+        fix = f"use {', '.join(PARTS)}, joined by and, or, not"
+        raise InputError("not a selection", field="-m", value=mark, fix=fix)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and a dropped line (SIGHUP) end a run as Ctrl-C does: cleanly, with reports."""
+
+    def interrupt(*_: object) -> None:  # whoever waits for Ctrl-C (asyncio does) gets it
+        signal.raise_signal(signal.SIGINT)
+
+    handlers: dict[signal.Signals, OnSignal] = {
+        signal.SIGINT: signal.default_int_handler,  # a shell starts background jobs without it
+        signal.SIGTERM: interrupt,
+        signal.SIGHUP: interrupt,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """The edge that owns a run's folder: journal, captures, reports."""
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.clock import Clock
 from harness.errors import ToolError
+from harness.journal import Event
 from harness.journal_file import NAME, JournalFile
 
 CAPTURES = "captures"
@@ -30,10 +32,13 @@ class RunFolder:
     @staticmethod
     def _make(out: Path, name: str) -> Path:
         """Return a folder that was not there before: two runs in one second get two names."""
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ToolError(f"{out}: cannot be made: {error.strerror}; use --out") from error
         for suffix in ("", *(f"-{count}" for count in range(2, 100))):
             path = out / f"{name}{suffix}"
             try:
-                out.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
                 (path / CAPTURES).mkdir()
             except FileExistsError:
@@ -68,3 +73,21 @@ class RunFolder:
             "sha256": hashlib.sha256(content).hexdigest(),
             "bytes": len(content),
         }
+
+
+def changed_attachments(folder: Path, events: Iterable[Event]) -> list[str]:
+    """Return a line for each file of the run in *folder* that is not as the journal says."""
+    told: dict[str, str] = {}
+    for event in events:
+        if event.type == "attachment":
+            told[str(event.fields.get("path"))] = str(event.fields.get("sha256"))
+    lines = []
+    for name, sha256 in told.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            lines.append(f"{name}: lies outside the run's folder")
+        elif not path.is_file():
+            lines.append(f"{name}: missing")
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            lines.append(f"{name}: changed since the run (sha256 differs)")
+    return lines

@@ -7,12 +7,16 @@ ended does not. Everything that a verdict rests on is on the disk before the ver
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Self
 
 from fst.enum_work import EnumWork, LabParts
 from fst.evidence import Evidence
 from fst.exercises import Exercise
+from fst.host_work import HostWork
 from fst.matrix import Case
+from fst.plan import Marker, Plan
+from fst.probe_work import ProbeWork
 from fst.run_folder import RunFolder
 from fst.site import SiteFile
 from fst.verdict import propose
@@ -26,13 +30,15 @@ from harness.regex_worker import PosixRegex
 class Runner:
     """One run over the sites of a file; use as a context manager."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a run has these parts
         self,
         file: SiteFile,
         dial_plan: DialPlan,
         folder: RunFolder,
         clock: Clock,
         *,
+        plan: Plan,
+        site_folder: Path,
         parts: Mapping[str, LabParts] | None = None,
     ) -> None:
         """Keep the parts; *parts* are by "site/sbc". Nothing is opened before the first case."""
@@ -47,6 +53,15 @@ class Runner:
             engine=self._engine,
             loop=self._loop,
             parts=parts,
+        )
+        self._hosts = HostWork(file, plan, folder, clock=clock, loop=self._loop)
+        self._probes = ProbeWork(
+            file,
+            dial_plan,
+            folder,
+            loop=self._loop,
+            enum=self._enum,
+            site_folder=site_folder,
         )
         self._attempts: dict[tuple[str, str], int] = {}
 
@@ -65,8 +80,10 @@ class Runner:
         self._engine.close()
         self.folder.journal.close()
 
-    def run_case(self, case: Case, exercise: Exercise) -> tuple[Outcome, str]:
+    def run_case(self, case: Case, exercise: Exercise | None) -> tuple[Outcome, str]:
         """Carry out and judge one case; return the verdict proposed and its words.
+
+        *exercise* is what the simulated SBC and phones do; parts A and C have work of their own.
 
         What goes wrong in the harness is journalled as OTHER and then raised.
         """
@@ -76,7 +93,7 @@ class Runner:
         journal = self.folder.journal
         journal.append("attempt.start", **place, attempt=self._attempts[key])
         try:
-            found = self._enum.evidence(case, exercise)
+            found = self._evidence(case, exercise)
         except HarnessError as error:
             words = f"{'tool error' if isinstance(error, ToolError) else 'bad input'}: {error}"
             journal.append("verdict.proposed", **place, outcome=Outcome.OTHER.value, words=words)
@@ -92,6 +109,13 @@ class Runner:
         journal.append("verdict.proposed", **place, outcome=outcome.value, words=words)
         journal.append("attempt.end", **place)
         return outcome, words
+
+    def _evidence(self, case: Case, exercise: Exercise | None) -> tuple[Evidence, ...]:
+        """Return the evidence of *case*, by the part of the plan that it belongs to."""
+        if exercise is not None:
+            return self._enum.evidence(case, exercise)
+        work = self._hosts if case.step.marker is Marker.BASELINE else self._probes
+        return work.evidence(case)
 
     def _write(self, place: dict[str, str], evidence: Evidence) -> None:
         journal = self.folder.journal

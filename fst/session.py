@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fst.enum_work import LabParts
 from fst.exercises import Exercise
+from fst.lab.places import refused_places
 from fst.matrix import Case, Form, HostEntry, Matrix, SiteHosts, build
 from fst.plan import Plan, default_plan
 from fst.report.model import Report
@@ -18,7 +19,7 @@ from fst.runner import Runner
 from fst.settings import parse_settings
 from fst.site import SbcTable, Site, SiteFile, parse_site
 from harness.clock import SystemClock
-from harness.errors import HarnessError, InputError
+from harness.errors import HarnessError, InputError, ToolError
 from harness.finding import Outcome
 from harness.journal_file import read
 
@@ -122,7 +123,7 @@ class Session:
             return True
         return not self._chosen or any(_within(marker.args[0], name) for name in self._chosen)
 
-    def run_case(self, case: Case, exercise: Exercise) -> tuple[str, str]:
+    def run_case(self, case: Case, exercise: Exercise | None) -> tuple[str, str]:
         """Carry out and judge one case; return its outcome and words."""
         try:
             outcome, words = self.open().run_case(case, exercise)
@@ -155,6 +156,7 @@ class Session:
             ToolError: the folder or the journal cannot be made.
         """
         if self._runner is None:
+            self._refuse_taken_places()
             clock = SystemClock()
             self.folder = RunFolder(self._out, clock)
             parts = {
@@ -163,9 +165,24 @@ class Session:
                 for sbc in site.sbcs
                 if (found := self._lab_parts(self.file, site, sbc)) is not None
             }
-            self._runner = Runner(self.file, self._dial_plan, self.folder, clock, parts=parts)
+            self._runner = Runner(
+                self.file,
+                self._dial_plan,
+                self.folder,
+                clock,
+                plan=self.plan,
+                site_folder=self.site_file.parent,
+                parts=parts,
+            )
             self.folder.journal.append("run.start", **self._start_fields())
         return self._runner
+
+    def _refuse_taken_places(self) -> None:
+        """Say at once which addresses the lab can't have, before anything is written."""
+        taken = refused_places(self.file)
+        if taken:
+            lines = (f"{c.name} for {c.needed_for}: {c.found}; {c.mend}" for c in taken)
+            raise ToolError("\n".join(lines))
 
     def _start_fields(self) -> dict[str, Any]:
         """Return everything about the run that its reports need, so that the journal is enough."""

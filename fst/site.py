@@ -5,13 +5,15 @@ Addresses, times and numbers are declared here and proved by the run, never assu
 """
 
 import ipaddress
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule, UserMatch
+from enumtest.faults import parse_fault_rows
 from enumtest.pool import Selection
 from enumtest.sbc import AllDown, Failure
 from enumtest.source_uri import Framing
@@ -45,6 +47,15 @@ def _place(text: str) -> str:
         raise ValueError(f"{error.why}; write it as 127.0.0.20:5060") from error
 
 
+def _apex(text: str) -> str:
+    labels = text.rstrip(".").split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("not a domain name; write it as e164.arpa")
+    return text
+
+
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # RFC 1035 section 2.3.4
+
 Address = Annotated[str, AfterValidator(_address)]
 Number = Annotated[str, AfterValidator(_number)]
 Place = Annotated[str, AfterValidator(_place)]  # address:port
@@ -73,6 +84,7 @@ class Host(_Table):
     role: HostRole
     address: Address
     interface: str = "eth2"
+    ports: list[str] = []  # of a probe: the bonded span ports
 
 
 class DecisionTable(_Table):
@@ -94,7 +106,7 @@ class SbcTable(_Table):
     redirect_hop: Place | None = None  # where redirected calls arrive; none: the next hop
     enum_servers: list[Name] = Field(min_length=1)  # in the SBC's own order
     enum_port: Port = 53
-    apex: str = ENUM_APEX
+    apex: Annotated[str, AfterValidator(_apex), Field(max_length=200)] = ENUM_APEX
     selection: Selection = Selection.ROUND_ROBIN
     timeout_ms: int = Field(ge=10, le=60_000)  # for one server, retransmissions included
     retransmissions: int = Field(default=1, ge=0, le=10)
@@ -175,8 +187,20 @@ class Lab(_Table):
     caller: Place = "127.0.0.1:0"  # where the simulated phones call from
     waits_scale: float = Field(default=1.0, gt=0, le=1000)  # plan waits are divided by this
     call_spacing_ms: int = Field(default=20, ge=1, le=60_000)
+    audio_packets: int = Field(default=10, ge=1, le=1000)  # of each party, 20 ms each
+    tap_port: Port = 4789  # where the lab's probes take mirrored frames (VXLAN)
+    bonding_record: str = ""  # /proc/net/bonding text of a real host, shown as recorded
     sbc: LabSbc = LabSbc()
     faults: list[LabFault] = []
+
+    def fault_rows(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the faults as rows of a fault file, for the ENUM servers *names* ("*": all)."""
+        return [
+            {"server": name, "kind": row.kind, **row.settings}
+            for row in self.faults
+            for name in (names if row.server == "*" else [row.server])
+            if name in names
+        ]
 
 
 class Judging(_Table):
@@ -204,6 +228,8 @@ class SiteFile(_Table):
             problems += _site_problems(f"sites.{at}", site)
         if self.mode == "lab" and self.lab is None:
             problems.append("lab: missing; a lab site needs the table [lab]")
+        if self.lab is not None:
+            problems += _lab_problems(self.lab, self.sites)
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -265,10 +291,37 @@ def _twice(place: str, names: list[str]) -> list[str]:
     ]
 
 
+def _lab_problems(lab: Lab, sites: Sequence[Site]) -> list[str]:
+    """Return what the lab's table says that no lab can do."""
+    enum = {host.name for site in sites for host in site.hosts if host.role is HostRole.ENUM}
+    known = ", ".join(sorted(enum)) or "none"
+    problems = [
+        f"lab.faults.{at}.server = {row.server!r}: no ENUM server; there are {known}, or '*'"
+        for at, row in enumerate(lab.faults)
+        if row.server not in (*enum, "*")
+    ]
+    try:
+        parse_fault_rows({"faults": lab.fault_rows(sorted(enum))}, "lab")
+    except InputError as error:
+        problems += str(error).splitlines()
+    places = {str(Endpoint(sbc.address, sbc.sip_port)) for site in sites for sbc in site.sbcs}
+    if lab.caller in places:
+        problems.append(f"lab.caller = {lab.caller!r}: an SBC's address; take another")
+    return problems
+
+
 def _site_problems(place: str, site: Site) -> list[str]:
     """Return what one site's tables say about each other that cannot be."""
     problems = _twice(f"{place}.hosts", [host.name for host in site.hosts])
+    problems += _twice(f"{place}.hosts, addresses", [host.address for host in site.hosts])
     problems += _twice(f"{place}.sbcs", [sbc.name for sbc in site.sbcs])
+    for at, sbc in enumerate(site.sbcs):
+        itself = str(Endpoint(sbc.address, sbc.sip_port))
+        problems += [
+            f"{place}.sbcs.{at}.{field} = {itself!r}: the SBC's own address; calls would loop"
+            for field, hop in (("next_hop", sbc.next_hop), ("redirect_hop", sbc.redirect_hop))
+            if hop == itself
+        ]
     enum = {host.name for host in site.hosts if host.role is HostRole.ENUM}
     for at, sbc in enumerate(site.sbcs):
         where = f"{place}.sbcs.{at}.enum_servers"

@@ -1,21 +1,21 @@
-"""Views over lookups: calls a second, peaks, and who called most, for each minute, hour or day.
+"""Views over lookups and calls: how many a second, peaks, and who called most, bucket by bucket.
 
 Laws: pure and in one fixed order, so that the same records give the same rows on any machine;
 an average divides by the seconds that were observed, never by a whole bucket that was not;
 what was expected and sent nothing is a row with 0 calls, not a missing row.
 
-A lookup counts as one call: `harness.records.LookupRecord` has retransmissions folded already.
+A lookup counts as one call, and so does a SIP call: retransmissions are folded in both records.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from harness.buckets import NS, Buckets, Group, buckets
 from harness.errors import InputError
-from harness.records import LookupRecord
+from harness.records import CallRecord, LookupRecord, Record, StreamRecord
 
 Side = Literal["source", "destination"]
 
@@ -35,6 +35,30 @@ COLUMNS = {  # of `frame`, named as in LookupRecord
     "latency_ns": pl.Int64,  # null when no answer came
     "frame": pl.Int64,
 }
+CALL_COLUMNS = {  # of `call_frame`, named as in CallRecord
+    **{name: COLUMNS[name] for name in COLUMNS if name not in ("rcode", "latency_ns", "frame")},
+    "outcome": pl.String,
+    "target": pl.String,
+    "status": pl.Int64,  # 0 when no final response was seen
+    "answered_ns": pl.Int64,
+    "duration_ns": pl.Int64,  # null when it was not answered, or its end was not seen
+    "call_id": pl.String,
+    "frame": pl.Int64,
+}
+STREAM_COLUMNS = {  # of `stream_frame`, named as in StreamRecord
+    **dict.fromkeys(("at_ns", "end_ns"), pl.Int64),
+    **dict.fromkeys(("device", "source", "destination"), pl.String),
+    **dict.fromkeys(("ssrc", "payload_type"), pl.Int64),
+    "codec": pl.String,
+    "clock_hz": pl.Int64,
+    **dict.fromkeys(("clock_rule", "found_by", "call_id"), pl.String),
+    **dict.fromkeys(("packets", "copies", "expected", "lost", "duplicates"), pl.Int64),
+    **dict.fromkeys(("reordered", "restarts", "odd"), pl.Int64),
+    **dict.fromkeys(("jitter_ms", "jitter_mean_ms", "jitter_max_ms", "gap_max_ms"), pl.Float64),
+    "digits": pl.String,
+    "frame": pl.Int64,
+}
+_PLACED = ("at_ns", "device", "source", "source_rule", "destination", "destination_rule", "frame")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +94,32 @@ class TopRow:
 
 
 def frame(records: Iterable[LookupRecord]) -> pl.DataFrame:
-    """Return one row a record with the columns of `COLUMNS`, in order of time and frame.
+    """Return one row a lookup with the columns of `COLUMNS`, in order of time and frame.
 
     A saved Parquet of it opens in Polars, DuckDB, pandas and Spark alike.
     """
+    return _table(records, COLUMNS)
+
+
+def call_frame(records: Iterable[CallRecord]) -> pl.DataFrame:
+    """Return one row a call with the columns of `CALL_COLUMNS`, in order of time and frame."""
+    return _table(records, CALL_COLUMNS)
+
+
+def stream_frame(records: Iterable[StreamRecord]) -> pl.DataFrame:
+    """Return one row a stream with the columns of `STREAM_COLUMNS`, in order of time and frame."""
+    return _table(records, STREAM_COLUMNS)
+
+
+def _table(records: Iterable[object], columns: Mapping[str, Any]) -> pl.DataFrame:
+    """Return the records' fields of these names."""
     rows = tuple(records)
-    columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
-    return pl.DataFrame(columns, schema=COLUMNS).sort("at_ns", "frame", "device")
+    values = {name: [getattr(row, name) for row in rows] for name in columns}
+    return pl.DataFrame(values, schema=dict(columns)).sort("at_ns", "frame", "device")
 
 
 def average_cps(  # noqa: PLR0913 - an observation is these four, named at the call
-    records: Sequence[LookupRecord],
+    records: Sequence[Record],
     group: Group,
     *,
     zone: str = "UTC",
@@ -106,7 +145,7 @@ def average_cps(  # noqa: PLR0913 - an observation is these four, named at the c
 
 
 def peak_cps(  # noqa: PLR0913 - an observation is these four, named at the call
-    records: Sequence[LookupRecord],
+    records: Sequence[Record],
     group: Group,
     *,
     zone: str = "UTC",
@@ -140,7 +179,7 @@ def peak_cps(  # noqa: PLR0913 - an observation is these four, named at the call
 
 
 def top(
-    records: Sequence[LookupRecord],
+    records: Sequence[Record],
     side: Side,
     n: int = 10,
     *,
@@ -191,7 +230,7 @@ def _ranked(label: str, part: pl.DataFrame, n: int) -> list[TopRow]:
     return rows
 
 
-def _placed(records: Sequence[LookupRecord], spans: Buckets) -> pl.DataFrame:
+def _placed(records: Sequence[Record], spans: Buckets) -> pl.DataFrame:
     """Return the frame with the index of each record's bucket as column `bucket`."""
     for record in records:
         if not spans.from_ns <= record.at_ns < spans.to_ns:
@@ -201,7 +240,7 @@ def _placed(records: Sequence[LookupRecord], spans: Buckets) -> pl.DataFrame:
                 value=record.at_ns,
                 fix="observe from the first record to after the last",
             )
-    table = frame(records)
+    table = _table(records, {name: COLUMNS[name] for name in _PLACED})
     starts = pl.Series("starts", spans.starts_ns, dtype=pl.Int64)
     after = starts.search_sorted(table["at_ns"], side="right")
     return table.with_columns((after.cast(pl.Int64) - 1).alias("bucket"))

@@ -99,6 +99,8 @@ class Datagrams:
     complete: Bools  # the payload is as long as its headers say, and they do not contradict
     tcp_sequence: npt.NDArray[np.uint32]  # 0 for UDP, as the next
     tcp_flags: npt.NDArray[np.uint8]
+    ip_id: npt.NDArray[np.int32]  # IPv4 identification; -1: IPv6, which has none
+    ttl: npt.NDArray[np.uint8]  # or hop limit
     fragments: int  # frames of the capture with a part of an IP packet, of any protocol
     undecoded: int  # frames of the capture that are neither a row nor a fragment
 

@@ -33,7 +33,10 @@ COLUMNS = {  # type, and how many in a row
     "complete": (np.bool_, 1),
     "tcp_sequence": (np.uint32, 1),
     "tcp_flags": (np.uint8, 1),
+    "ip_id": (np.int32, 1),
+    "ttl": (np.uint8, 1),  # the hop limit of IPv6
 }
+NO_IP_ID = -1  # IPv6 has none outside of fragments
 
 _IPV4, _IPV6 = 0x0800, 0x86DD
 _TAGS = (0x8100, 0x88A8, 0x9100)  # VLAN, QinQ, and QinQ as it was before the standard
@@ -159,6 +162,8 @@ def _open_ipv4(packets: _Headers, table: Table) -> tuple[_Headers, int]:
     whole = sound & ~part
     packets, size, total = packets.keep(whole), size[whole], total[whole]
     table["ipv4"][packets.row] = True
+    table["ip_id"][packets.row] = packets.number(4, ">u2")
+    table["ttl"][packets.row] = packets.number(8, "u1")
     for name, skip in (("source_address", 12), ("destination_address", 16)):
         table[name][packets.row, 10:12] = 0xFF  # IPv4-mapped (RFC 4291 section 2.5.5.2)
         table[name][packets.row, 12:] = packets.octets(skip, 4)
@@ -174,6 +179,8 @@ def _open_ipv6(packets: _Headers, table: Table) -> tuple[_Headers, int]:
     packets = packets.keep(packets.number(0, "u1") >> 4 == 6)  # noqa: PLR2004 - IPv6
     for name, skip in (("source_address", 8), ("destination_address", 24)):
         table[name][packets.row] = packets.octets(skip, 16)
+    table["ip_id"][packets.row] = NO_IP_ID
+    table["ttl"][packets.row] = packets.number(7, "u1")
     inner = replace(
         packets,
         at=packets.at + _IPV6_BYTES,

@@ -55,13 +55,33 @@ def read(path: Path) -> tuple[Event, ...]:
     Raises:
         InputError: no such file, or not a whole journal.
     """
-    file = path / NAME if path.is_dir() else path
+    return parse(_lines(path), file=str(_file(path)))
+
+
+def read_torn(path: Path) -> tuple[tuple[Event, ...], int]:
+    """Return the whole events, and how many bytes of a torn last one follow (0: none).
+
+    A run that was killed, or whose disk was full, can leave its last line cut; all before it holds.
+
+    Raises:
+        InputError: no such file, or broken anywhere else.
+    """
+    lines = _lines(path)
+    torn = b"" if not lines or lines[-1].endswith(b"\n") else lines.pop()
+    return parse(lines, file=str(_file(path))), len(torn)
+
+
+def _file(path: Path) -> Path:
+    return path / NAME if path.is_dir() else path
+
+
+def _lines(path: Path) -> list[bytes]:
+    file = _file(path)
     try:
-        lines = file.read_bytes().splitlines(keepends=True)
+        return file.read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}",
             file=str(file),
             fix="name the folder of a run (evidence/<run>)",
         ) from error
-    return parse(lines, file=str(file))

@@ -8,6 +8,7 @@ Each command lives in a module of its own (`cli_*`) and is registered here.
 import typer
 
 from harness.errors import HarnessError, InputError
+from probetest import cli_analyse, cli_bond, cli_make, cli_replay
 
 EXIT_USAGE, EXIT_OTHER = 2, 3
 
@@ -22,6 +23,13 @@ app = typer.Typer(
 @app.callback()
 def probetest() -> None:
     """SIP and RTP from taps: calls, numbers, rates, media quality."""
+
+
+app.command("analyse", epilog=cli_analyse.EPILOG)(cli_analyse.analyse)
+app.command("make", epilog=cli_make.EPILOG)(cli_make.make)
+app.command("bond", epilog=cli_bond.EPILOG)(cli_bond.bond)
+app.command("replay", epilog=cli_replay.REPLAY_EPILOG)(cli_replay.replay_command)
+app.command("watch", epilog=cli_replay.WATCH_EPILOG)(cli_replay.watch)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from enumtest.hold_down import Group
-from enumtest.lookups import Traffic, read_traffic
-from enumtest.message import Query, encode_answer, encode_query, parse_query
+from enumtest.lookups import Lookup, Seen, Traffic, Transaction, read_traffic
+from enumtest.message import Query, encode_answer, encode_query, parse_answer, parse_query
 from enumtest.naptr import NaptrRecord
 from enumtest.sbc import CallDecided, Outgoing, Sbc, SbcConfig
 from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
@@ -232,3 +232,29 @@ def question(
 ) -> bytes:
     """Return a bare query for *number*."""
     return encode_query(message_id, number.enum_domain(), qtype=qtype)
+
+
+QUERY = parse_query(question())
+Hop = tuple[float, str, float | None] | tuple[float, str, float | None, str]
+
+
+def lookup(*hops: Hop) -> Lookup:
+    """Return a lookup of hops (asked at s, server, answered at s or None, rcode)."""
+    return Lookup(tuple(transaction(*hop) for hop in hops))
+
+
+def transaction(
+    asked_s: float, server: str, answered_s: float | None, rcode: str = "NOERROR"
+) -> Transaction:
+    """Return one question; its frame is the number of its tenth of a second."""
+    sends = (Seen(round(asked_s * 10), round(asked_s * SECOND)),)
+    if answered_s is None:
+        return Transaction(CLIENT, server, QUERY, "", sends)
+    answer = parse_answer(encode_answer(QUERY, rcode))
+    seen = Seen(round(answered_s * 10), round(answered_s * SECOND))
+    return Transaction(CLIENT, server, QUERY, "", sends, answer, seen)
+
+
+def good(at_s: float, server: str) -> Lookup:
+    """Return a lookup that was answered at once."""
+    return lookup((at_s, server, at_s + 0.01))

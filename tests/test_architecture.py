@@ -44,6 +44,10 @@ EDGE = {  # the only modules that touch the outside world
     "fst/runner.py",
     "fst/enum_work.py",
     "fst/lab/audio.py",
+    "fst/lab/span.py",
+    "fst/lab/places.py",
+    "fst/probe_work.py",
+    "fst/host_work.py",
     "fst/session.py",
     "fst/run_command.py",
     "fst/pytest_plugin.py",
@@ -57,7 +61,7 @@ EDGE = {  # the only modules that touch the outside world
     "fst/cases/test_b_enum.py",
 }
 OUTSIDE = {
-    *("asyncio", "selectors", "socket", "ssl", "subprocess", "threading"),  # peers
+    *("asyncio", "selectors", "signal", "socket", "ssl", "subprocess", "threading"),  # peers
     *("glob", "os", "pathlib", "shutil", "tarfile", "tempfile", "mmap"),  # files
     *("random", "secrets", "time"),  # dice and clocks
 }

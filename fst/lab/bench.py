@@ -26,6 +26,7 @@ from harness.number import PhoneNumber
 from harness.regex import RegexEngine
 
 SEED = 2026  # of DNS ids and Session-IDs: a lab run is to be the same each time
+PATIENCE_S = 2.0  # of a caller, beyond the time the SBC may take to try every server
 SETTLE_FACTOR = 1.25  # of the longest hold-down, so that none can be left
 TAP_BY = "sockets of the lab (loopback, recorded when sent)"
 
@@ -110,7 +111,8 @@ class LabBench:
             tap=tap,
             clock=clock,
         )
-        self._caller = Phone(Endpoint.parse(self._lab.caller), tap, clock)
+        patience_s = PATIENCE_S + len(sbc.enum_servers) * config.timeout_ns / 1e9
+        self._caller = Phone(Endpoint.parse(self._lab.caller), tap, clock, patience_s=patience_s)
         self._callees = [Phone(hop, tap, clock) for hop in dict.fromkeys((next_hop, redirect_hop))]
 
     def _sbc_config(self) -> SbcConfig:
@@ -151,12 +153,10 @@ class LabBench:
     async def settle(self) -> None:
         """Bring all servers up, and wait until no hold-down can be left."""
         await self.up(sorted(self._down))
-        if self._last_up_ns is None:
-            return
-        config = self._sbc_config()
-        free_ns = self._last_up_ns + round(config.hold_down_ns * SETTLE_FACTOR)
-        await self.wait(free_ns - self._clock.monotonic_ns())
-        self._last_up_ns = None
+        since_ns = max(self._last_up_ns or 0, self._client.last_failure_ns)
+        if since_ns:
+            free_ns = since_ns + round(self._sbc_config().hold_down_ns * SETTLE_FACTOR)
+            await self.wait(free_ns - self._clock.monotonic_ns())
 
     async def start_capture(self, name: str) -> None:
         """Record to a new file called after *name*."""
@@ -179,13 +179,20 @@ class LabBench:
 
     async def calls(self, numbers: Sequence[str]) -> None:
         """Place a call to each of *numbers*, started at even spacing, and see each to its end."""
+        await self._spaced(numbers, audio_packets=0)
+
+    async def talk(self, numbers: Sequence[str]) -> None:
+        """Do the same with audio both ways."""
+        await self._spaced(numbers, audio_packets=self._lab.audio_packets)
+
+    async def _spaced(self, numbers: Sequence[str], *, audio_packets: int) -> None:
         loop, spacing_s = asyncio.get_running_loop(), self._lab.call_spacing_ms / 1e3
         start = loop.time()
         running = []
         try:
             for at, number in enumerate(numbers):
                 await asyncio.sleep(max(0.0, start + at * spacing_s - loop.time()))
-                running.append(loop.create_task(self._call(number)))
+                running.append(loop.create_task(self._call(number, audio_packets)))
             await asyncio.gather(*running)
         finally:
             for task in running:
@@ -202,7 +209,7 @@ class LabBench:
             if not waiting:
                 return
 
-    async def _call(self, number: str) -> None:
+    async def _call(self, number: str, audio_packets: int = 0) -> None:
         numbers = self.site.numbers
         callers = ["+10000000000"] if numbers is None else numbers.callers
         self._placed += 1
@@ -216,7 +223,7 @@ class LabBench:
             caller,
             f"c{self._placed}",
         )
-        await self._caller.call(leg, hop)
+        await self._caller.call(leg, hop, audio_packets=audio_packets)
 
     async def down(self, names: Sequence[str]) -> None:
         """Take ENUM services out of service."""

@@ -80,9 +80,5 @@ class StubServers:
 
 def _faults(lab: Lab, names: Sequence[str]) -> dict[str, tuple[Fault, ...]]:
     """Return the faults of each server; "*" stands for all of them."""
-    rows = [
-        {"server": name, "kind": row.kind, **row.settings}
-        for row in lab.faults
-        for name in (names if row.server == "*" else (row.server,))
-    ]
+    rows = lab.fault_rows(names)
     return dict(parse_fault_rows({"faults": rows}, "lab.faults")) if rows else {}

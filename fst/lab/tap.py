@@ -4,12 +4,15 @@ Every packet is written once, when it is sent, by the one thread that sends; so 
 wire's order. What another program sends is told of on receipt.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.capture_file import CaptureWriter
 from harness.frame import Endpoint, encode_tcp, encode_udp
 
 PSH_ACK = 0x18
+
+OnPacket = Callable[[bytes], None]
 
 
 class Tap:
@@ -20,6 +23,7 @@ class Tap:
         self._writer: CaptureWriter | None = None
         self._sequence: dict[tuple[Endpoint, Endpoint], int] = {}
         self._last_ns = 0
+        self.mirror: OnPacket | None = None  # a span port: gets each IP packet too
 
     def start(self, path: Path) -> None:
         """Open a new capture at *path*."""
@@ -57,3 +61,5 @@ class Tap:
         else:
             frame = encode_udp(source, to, payload)
         self._writer.write(self._last_ns, frame)
+        if self.mirror is not None:
+            self.mirror(frame)

@@ -1,7 +1,8 @@
 """The report as JUnit XML, for a CI server: one test suite a form, one test case a box.
 
 FAIL is a `<failure>`. OTHER is an `<error>`: it is not a failure of the system under test, and CI
-must not turn green on it either. An empty box and N/A are `<skipped>` with the reason. Who wants to
+must not turn green on it either. An empty box is `<skipped>` with the reason; a row that the plan
+makes not applicable has no box, and so no test case. Who wants to
 see that nothing was left out looks at the exit code, which counts a box that was not run.
 """
 
@@ -49,7 +50,7 @@ def _suite(report: Report, form: Form) -> ET.Element:
     }
     _properties(suite, facts.items())
     for row in form.rows:
-        if row.counts:
+        if row.counts and row.state is not BoxState.NOT_APPLICABLE:
             suite.append(_case(form, row))
     _count(suite)
     return suite

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,9 @@ def fst(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
         (("run", "--site", LOOPBACK, "--set", "x"), 2, "not KEY=VALUE"),
         (("run", "--site", LOOPBACK, "--set", "sbc.timeout_ms=abc"), 2, "timeout_ms = 'abc'"),
         (("run", "--site", LOOPBACK, "-m", "probe"), 2, "no case is selected"),
+        (("run", "--site", LOOPBACK, "-m", "foo"), 2, "not a selection"),
+        (("run", "--site", LOOPBACK, "-m", "enum and ("), 2, "not a selection"),
+        (("run", "--site", LOOPBACK, "--out", LOOPBACK), 3, "cannot be made"),
         (("run", "--site", LOOPBACK, "--out", "/dev/null/x"), 3, "cannot be made"),
         (("run", "--site", LOOPBACK, "--set", "mode=site"), 2, "only lab sites"),
         (("report", "/dev"), 2, "journal.jsonl: cannot be read"),
@@ -56,6 +60,36 @@ def test_nothing_is_written_for_a_refused_run(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_port_in_use_stops_the_run_at_once(tmp_path: Path) -> None:
+    """A place that another program holds is named, with what to do, before anything is written."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.77.12", 15353))
+        done = fst("run", "--site", LOOPBACK, *AWAY, cwd=tmp_path)
+
+    assert done.returncode == 3
+    assert "address 127.0.77.12:15353 for site1/enum2: UDP: Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changed_captures_and_torn_journals_are_told(tmp_path: Path) -> None:
+    """`fst report` says which file is not as it was recorded, and still makes the reports."""
+    out = tmp_path / "evidence"
+    fst("run", "--site", LOOPBACK, "--case", "B.3.2", "--out", out, *AWAY, cwd=tmp_path)
+    folder = next(out.iterdir())
+    capture = next((folder / "captures").glob("*.pcap"))
+    capture.write_bytes(capture.read_bytes()[:-1] + b"\x00")
+    journal = folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-9])
+
+    done = fst("report", folder, cwd=tmp_path)
+
+    assert done.returncode == 3
+    assert f"captures/{capture.name}: changed since the run" in done.stderr
+    assert "its last line is torn" in done.stderr
+    assert "report.html" in done.stdout
+
+
 def test_site_check_and_plan_tell_what_a_file_gives(tmp_path: Path) -> None:
     """The two-site layout is 128 boxes on 20 forms, as in the plan's Appendix B."""
     site = ROOT / "fixtures" / "sites" / "two-site.toml"
@@ -79,18 +113,20 @@ def test_reports_can_be_made_again_byte_for_byte(tmp_path: Path) -> None:
     assert {name: (folder / name).read_bytes() for name in names} == before
 
 
-def test_interrupt_ends_cleanly_and_keeps_what_was_recorded(tmp_path: Path) -> None:
-    """Ctrl-C in an outage brings the servers back, closes the journal, and exits 3."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupt_ends_cleanly_and_keeps_what_was_recorded(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C, TERM or a dropped line in an outage: servers are back, the journal closed, exit 3."""
     out = tmp_path / "evidence"
     with subprocess.Popen(
         [FST, "run", "--site", LOOPBACK, "--case", "B.3.5", "--out", out, *AWAY],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - a shell in the background ignores SIGINT
     ) as process:
         journal = wait_for(out, '"kind":"down"', process)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         _, talk = process.communicate(timeout=LIMIT_S)
 
     events = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]

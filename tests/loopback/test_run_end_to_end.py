@@ -6,7 +6,6 @@ one that sees nothing.
 """
 
 import hashlib
-import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -130,17 +129,3 @@ def test_declared_hunting_is_a_different_sbc_and_still_no_round_robin(tmp_path: 
 
     assert run.verdicts == {("B.3.2", ""): "FAIL"}
     assert run.code == 1
-
-
-def test_port_in_use_is_a_tool_error(tmp_path: Path) -> None:
-    """A place that another program holds makes every case OTHER, and the message names it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("127.0.77.12", 15353))
-        run = run_cases(tmp_path, 77)
-
-    assert run.having("OTHER") == set(run.verdicts)
-    assert len(run.verdicts) == 22
-    assert all("tool error" in words for words in run.words("OTHER"))
-    assert all("127.0.77.12:15353" in words for words in run.words("OTHER"))
-    assert "Traceback" not in run.output
-    assert (run.code, run.results["exit_code"]) == (1, 3)

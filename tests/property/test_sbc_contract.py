@@ -54,7 +54,7 @@ CONFIGS = st.builds(
     SbcConfig,
     servers=st.integers(1, 4).map(endpoints),
     selection=st.sampled_from(Selection),
-    timeout_ns=st.sampled_from((TIMEOUT_NS, 7, 1)),  # a few ns: every division is odd
+    timeout_ns=st.sampled_from((TIMEOUT_NS, 7)),  # a few ns: no division comes out even
     retransmissions=st.integers(0, 4),
     hold_down_ns=st.sampled_from((0, 1, 10 * TIMEOUT_NS)),
     failures=st.sets(st.sampled_from(Failure)).map(frozenset),
@@ -177,7 +177,5 @@ class SbcContract(RuleBasedStateMachine):
         assert sorted(event.call for event in self.decided) == self.placed
 
 
-class TestSbcContract(SbcContract.TestCase):  # type: ignore[misc,name-defined]
-    """Any sequence of these keeps the contract."""
-
-    settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+SbcContract.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestSbcContract = SbcContract.TestCase

@@ -1,0 +1,210 @@
+"""The edge that watches hosts: starts their services, samples them all on one clock, keeps it all.
+
+What is asked is fixed beforehand (`fst.host_history`, `harness.log_tail`, the profile); nothing is
+judged here. A host that answers late or not at all loses its own samples only.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fst.ea_profile import Profile
+from fst.host_history import (
+    NS,
+    HostHistory,
+    Sample,
+    WatchedHost,
+    listing_command,
+    longest_ns,
+    round_commands,
+)
+from fst.roles import Roles, RoleSpec
+from harness.clock import Clock
+from harness.command import CommandOutput, HostAccess
+from harness.errors import InputError
+from harness.host_files import HASH, parse_listing
+from harness.log_tail import LogFollower
+from harness.snapshot import ServiceState
+
+PERIOD_S = 5.0  # between two samples at a site
+MIN_PERIOD_S = 0.5  # in a lab, whose waits are short: a round of 12 hosts takes about 0.4 s
+MAX_HASHED = 3  # of the newest copies: a copy of a database may be many gigabytes
+AT_ONCE = 4  # hosts that are asked at the same moment
+READ_AGAIN = 4  # outputs for one look at a log: stat, tail, and after a rotation the rest and anew
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a watch is, for a person who waits."""
+
+    since_ns: int  # of the newest sample of the host that is furthest behind
+    longest_ns: int
+    hosts: int
+
+
+async def watch(  # noqa: PLR0913 - a watch has these parts
+    accesses: Mapping[str, HostAccess],
+    hosts: Sequence[WatchedHost],
+    roles: Roles,
+    profile: Profile,
+    waits_ns: Mapping[str, int],
+    *,
+    clock: Clock,
+    scale: float = 1.0,
+    start: bool = True,
+    period_s: float | None = None,
+    sync_every_s: float | None = None,
+    on_round: Callable[[Progress], None] | None = None,
+) -> HostHistory:
+    """Return the history of *hosts* from now until the longest of *waits_ns* is over.
+
+    With *start* the services of those that are to run are started first (never one that stands by).
+    *scale* only says by what the waits were divided; *sync_every_s* is how often a lab copies.
+    """
+    period_ns = round((period_s or max(PERIOD_S / scale, MIN_PERIOD_S)) * NS)
+    loop = _Watch(accesses, roles, profile, clock, period_ns, longest_ns(waits_ns))
+    started_ns, history = clock.wall_ns(), []
+    every = await asyncio.gather(*(loop.before(host, start=start) for host in hosts))
+    loop.zero_ns = clock.monotonic_ns()
+    runs = await asyncio.gather(*(loop.follow(host, len(hosts), on_round) for host in hosts))
+    ends = await asyncio.gather(*(loop.settings(host) for host in hosts))
+    listed = dict(await asyncio.gather(*(loop.copies(host) for host in hosts)))
+    hashed = await asyncio.gather(*(loop.hashes(host, listed) for host in hosts))
+    for samples in runs:
+        history += samples
+    return HostHistory(
+        hosts=tuple(hosts),
+        profile=profile.name,
+        period_ns=period_ns,
+        waits_ns=dict(waits_ns),
+        scale=scale,
+        started_ns=started_ns,
+        started=start,
+        sync_every_ns=None if sync_every_s is None else round(sync_every_s * NS),
+        samples=tuple(sorted(history, key=lambda one: (one.round, one.host))),
+        once=(*every, *ends, *hashed),
+    )
+
+
+class _Watch:
+    """One watch; each host is followed by a task of its own, all by the same clock."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what every host shares
+        self,
+        accesses: Mapping[str, HostAccess],
+        roles: Roles,
+        profile: Profile,
+        clock: Clock,
+        period_ns: int,
+        wait_ns: int,
+    ) -> None:
+        """Keep the parts."""
+        self.zero_ns = 0
+        self._accesses, self._roles, self._profile = accesses, roles, profile
+        self._clock, self._period_ns, self._wait_ns = clock, period_ns, wait_ns
+        self._logs: dict[str, LogFollower] = {}
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._newest_ns: dict[str, int] = {}  # by target
+
+    def _spec(self, host: WatchedHost) -> RoleSpec:
+        return self._roles.spec(host.role, host.standing)
+
+    def _since_ns(self) -> int:
+        return self._clock.monotonic_ns() - self.zero_ns
+
+    async def before(self, host: WatchedHost, *, start: bool) -> Sample:
+        """Mark the log, then start the service."""
+        spec, access = self._spec(host), self._accesses[host.target]
+        follower = self._logs[host.target] = LogFollower(spec.log)
+        outputs = [await access.run(*follower.next_command())]
+        _take(follower, outputs[0])
+        if start and spec.state is ServiceState.RUNNING:
+            outputs.append(await access.run("service", spec.service, "start"))
+        return Sample(host.target, 0, 0, tuple(outputs))
+
+    async def follow(
+        self, host: WatchedHost, hosts: int, on_round: Callable[[Progress], None] | None
+    ) -> list[Sample]:
+        """Sample one host each period, until a sample was begun after the wait was over."""
+        samples: list[Sample] = []
+        number = 0
+        while True:
+            await asyncio.sleep(max(0, number * self._period_ns - self._since_ns()) / NS)
+            async with self._free:
+                sample = await self._sample(host, number)
+            samples.append(sample)
+            before_ns = min(self._newest_ns.values(), default=0)
+            self._newest_ns[host.target] = sample.since_ns
+            behind_ns = min(self._newest_ns.values())
+            if on_round is not None and len(self._newest_ns) == hosts and behind_ns > before_ns:
+                on_round(Progress(behind_ns, self._wait_ns, hosts))
+            if sample.since_ns >= self._wait_ns:
+                return samples
+            number = max(number + 1, self._since_ns() // self._period_ns)  # late ones are left out
+
+    async def _sample(self, host: WatchedHost, number: int) -> Sample:
+        access, follower = self._accesses[host.target], self._logs[host.target]
+        since_ns = self._since_ns()
+        outputs = []
+        for argv in round_commands(self._spec(host), self._profile):
+            outputs.append(await access.run(*argv))
+            if outputs[-1].exit_code is None:  # not reached: the rest would wait as long, each
+                return Sample(host.target, number, since_ns, tuple(outputs))
+        for _ in range(READ_AGAIN):
+            outputs.append(await access.run(*follower.next_command()))
+            _take(follower, outputs[-1])
+            if follower.at_rest:
+                break
+        return Sample(host.target, number, since_ns, tuple(outputs))
+
+    async def settings(self, host: WatchedHost) -> Sample:
+        """Take the settings of the warm standby."""
+        access, since_ns = self._accesses[host.target], self._since_ns()
+        outputs = [await access.run(*argv) for argv in self._profile.commands(host.role)]
+        return Sample(host.target, 0, since_ns, tuple(outputs))
+
+    async def copies(self, host: WatchedHost) -> tuple[str, CommandOutput | None]:
+        """List the copies once more: what is hashed must be there at both ends."""
+        copies = self._profile.copies_of(host.role)
+        if copies is None:
+            return host.target, None
+        return host.target, await self._accesses[host.target].run(*listing_command(copies.folder))
+
+    async def hashes(self, host: WatchedHost, listed: Mapping[str, CommandOutput | None]) -> Sample:
+        """Hash the newest copies that other hosts of the role have too."""
+        since_ns = self._since_ns()
+        own = _sizes(listed[host.target])
+        elsewhere = {
+            (path.rpartition("/")[2], size)
+            for target, output in listed.items()
+            if target != host.target
+            for path, (_, size) in _sizes(output).items()
+        }
+        both = [path for path, (_, size) in own.items()
+                if (path.rpartition("/")[2], size) in elsewhere]  # fmt: skip
+        newest = sorted(both, key=lambda path: (own[path][0], path))[-MAX_HASHED:]
+        outputs = [await self._accesses[host.target].run(*HASH, *newest)] if newest else []
+        return Sample(host.target, 0, since_ns, tuple(outputs))
+
+
+def _take(follower: LogFollower, output: CommandOutput) -> None:
+    """Give the follower an output; one that it can't read is judged later, from the record."""
+    try:
+        follower.take(output)
+    except InputError as error:
+        follower.gaps.append(str(error))
+
+
+def _sizes(listed: CommandOutput | None) -> Mapping[str, tuple[int, int]]:
+    """Return path to time and size of whole copies; those being written begin with a dot."""
+    if listed is None or listed.exit_code != 0:
+        return {}
+    try:
+        found = parse_listing(listed.text)
+    except InputError:
+        return {}
+    return {
+        one.path: (one.mtime_ns, one.size_bytes)
+        for one in found
+        if not one.path.rpartition("/")[2].startswith(".")
+    }

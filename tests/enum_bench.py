@@ -1,0 +1,109 @@
+"""A simulated SBC with both its sides on one wire: DNS to its servers, SIP to its neighbours."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from enumtest.sbc import CallDecided, SbcConfig
+from fst.observation import Mark, MarkKind, Observation, enum_endpoints
+from fst.site import parse_site
+from harness.capture import parse
+from harness.frame import Endpoint
+from harness.number import PhoneNumber
+from probetest.sip import encode_request, encode_response
+from tests.enum_wire import MS, START_NS, Script, Wire, allowing
+from tests.sbc_defects import SOUND, Make
+
+SITE_FILE, DIAL_PLAN = parse_site(
+    (Path(__file__).parents[1] / "fixtures/sites/loopback.toml").read_text("utf-8")
+)
+SITE = SITE_FILE.sites[0]
+TABLE = SITE.sbcs[0]
+PLAIN = tuple(PhoneNumber.parse(number) for number in SITE.numbers.plain)  # type: ignore[union-attr]
+CONFIG = SbcConfig(
+    enum_endpoints(SITE, TABLE, by_endpoint=False),
+    timeout_ns=TABLE.timeout_ms * MS,
+    hold_down_ns=TABLE.hold_down_ms * MS,
+    source_code=TABLE.source_code,
+)
+CLIENT = Endpoint(TABLE.address, 40_000)
+SIP, CALLER, NEXT_HOP = (
+    Endpoint(TABLE.address, TABLE.sip_port),
+    Endpoint("127.0.0.30", 15060),
+    Endpoint.parse(TABLE.next_hop),
+)
+SPACING_NS = 60 * MS
+
+
+@dataclass
+class Bench:
+    """A simulated SBC with both sides on one wire, and the marks of what was done."""
+
+    wire: Wire
+    marks: list[Mark] = field(default_factory=list)
+    calls: int = 0
+
+    def mark(self, at_ns: int, kind: MarkKind, *names: str) -> None:
+        """Note a deed."""
+        self.marks.append(Mark(START_NS + at_ns, kind, names))
+
+    def place(
+        self, count: int, *, from_ns: int = 0, numbers: tuple[PhoneNumber, ...] = PLAIN
+    ) -> int:
+        """Place calls at even spacing; return when the next would come."""
+        for at in range(count):
+            self._call(from_ns + at * SPACING_NS, numbers[at % len(numbers)])
+        return from_ns + count * SPACING_NS
+
+    def _call(self, at_ns: int, number: PhoneNumber) -> None:
+        self.calls += 1
+        key, caller = self.calls, f"+1650555010{self.calls % 4}"
+        self.wire.at(at_ns, lambda: self.wire.note(CALLER, SIP, _invite(key, "in", number, caller)))
+        self.wire.call(at_ns, number, f"sip:{caller}@192.0.2.1")
+
+    def finish(self, *, dropped: int | None = 0) -> Observation:
+        """Let time go on to the end; return what was recorded, SIP of decided calls included."""
+        self.wire.run()
+        for event in self.wire.decided:
+            self._end(event)
+        return Observation(
+            exercise="test",
+            site=SITE,
+            sbc=TABLE,
+            judging=SITE_FILE.judging,
+            dial_plan=DIAL_PLAN,
+            capture=parse(self.wire.capture()),
+            dropped=dropped,
+            marks=tuple(self.marks),
+        )
+
+    def _end(self, event: CallDecided) -> None:
+        """Write what the SBC and the callee say once the lookup is over."""
+        number, caller = event.number, f"+1650555010{event.call % 4}"
+        blocked = event.decision.value == "terminate"
+        if not blocked:
+            self.wire.note(SIP, NEXT_HOP, _invite(event.call, "out", number, caller))
+        self.wire.note(SIP, CALLER, _final(event.call, number, caller, 603 if blocked else 200))
+
+
+def _headers(key: int, leg: str, number: PhoneNumber, caller: str) -> list[tuple[str, str]]:
+    return [
+        ("Via", f"SIP/2.0/UDP {CALLER};branch=z9hG4bK-{leg}-{key}"),
+        ("From", f"<sip:{caller}@192.0.2.1>;tag=f"),
+        ("To", f"<sip:{number}@192.0.2.2>"),
+        ("Call-ID", f"{leg}-{key}"),
+        ("CSeq", "1 INVITE"),
+        ("Session-ID", f"{key:032x};remote={'0' * 32}"),
+    ]
+
+
+def _invite(key: int, leg: str, number: PhoneNumber, caller: str) -> bytes:
+    uri = f"sip:{number}@192.0.2.2;user=phone"
+    return encode_request("INVITE", uri, _headers(key, leg, number, caller))
+
+
+def _final(key: int, number: PhoneNumber, caller: str, status: int) -> bytes:
+    return encode_response(status, "x", _headers(key, "in", number, caller))
+
+
+def bench(make: Make = SOUND, script: Script = allowing) -> Bench:
+    return Bench(Wire(make(CONFIG), script, client=CLIENT))

@@ -1,0 +1,136 @@
+"""What an SBC does with the URI that an ENUM answer yields."""
+
+import pytest
+
+from enumtest.decision import (
+    DEFAULT_RULES,
+    Decision,
+    DecisionRule,
+    Target,
+    UserMatch,
+    classify,
+    parse_target,
+)
+from harness.number import PhoneNumber
+
+DIALLED = PhoneNumber("16505550112")
+
+
+def decision(uri: str) -> Decision:
+    return classify(uri, DIALLED, DEFAULT_RULES)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sip:+16505550112@sbc.example.net",
+        "sip:+16505550112@sbc.example.net:5060;user=phone",
+        "SIP:+16505550112@SBC.Example.NET",
+        "sips:+16505550112@sbc.example.net",
+        "sip:16505550112@sbc.example.net",
+        "sip:+1-650-555-0112@sbc.example.net",
+        "sip:%2B16505550112@sbc.example.net",
+        "sip:+16505550112;npdi;rn=+12125550110@sbc.example.net",
+        "sip:+16505550112:secret@sbc.example.net",
+        "sip:+16505550112@[2001:db8::1]:5060",
+        "tel:+16505550112",
+        "tel:+1-650-555-0112;npdi",
+    ],
+)
+def test_same_number_is_allowed_however_it_is_written(uri: str) -> None:
+    """Separators, escapes, case, parameters and port do not make it another number."""
+    assert decision(uri) is Decision.ALLOW
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sip:+12125550150@sbc.example.net",
+        "sip:operator@sbc.example.net",
+        "sip:gateway.example.net",
+        "tel:+12125550150",
+        "tel:5550112;phone-context=+1650",
+    ],
+)
+def test_other_party_is_a_redirection(uri: str) -> None:
+    """Another number, a name, or a host alone: the call goes elsewhere."""
+    assert decision(uri) is Decision.REDIRECT
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sip:no@blocked.invalid",
+        "sip:+16505550112@blocked.invalid",
+        "sip:+16505550112@BLOCKED.Invalid",
+        "sip:+16505550112@blocked.invalid.",
+        "sip:+16505550112@blocked.invalid:5061;transport=tls",
+        "sip:+16505550112@blocked.invalid;cause=603",
+        "sip:+16505550112@blocked.invalid?Reason=x",
+        "sip:+16505550112;npdi@blocked.invalid",
+        "sip:blocked.invalid",
+    ],
+)
+def test_sentinel_host_terminates_even_with_the_dialled_number(uri: str) -> None:
+    """A spelling of the sentinel that were not seen would let a forbidden call through."""
+    assert decision(uri) is Decision.TERMINATE
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "sip:",
+        "sip:@",
+        "+16505550112",
+        "sip+16505550112@sbc.example.net",
+        "http://sbc.example.net/+16505550112",
+        "mailto:+16505550112@sbc.example.net",
+        "sip:+16505550112@one@blocked.invalid",
+        "sip:+16505550112@ blocked.invalid",
+        "sip:+16505550112@blocked.invalid\n",
+        " sip:+16505550112@blocked.invalid",
+        "sip:+16505550112@sbc.example.net;x=@blocked.invalid",
+    ],
+)
+def test_what_nobody_agreed_on_is_loud(uri: str) -> None:
+    """No URI, or one that readers take apart differently: never an allow."""
+    assert decision(uri) is Decision.UNCLASSIFIED
+
+
+def test_first_rule_that_fits_decides() -> None:
+    """The order of the site file counts."""
+    rules = (
+        DecisionRule(Decision.TERMINATE, scheme="TEL"),
+        DecisionRule(Decision.ALLOW, host="Gate.Example.net", user=UserMatch.ANY),
+    )
+
+    assert classify("tel:+16505550112", DIALLED, rules) is Decision.TERMINATE
+    assert classify("sip:x@gate.example.net", DIALLED, rules) is Decision.ALLOW
+    assert classify("sip:x@other.example.net", DIALLED, rules) is Decision.UNCLASSIFIED
+
+
+def test_all_that_a_rule_sets_must_fit() -> None:
+    """Host, scheme and user together."""
+    rule = DecisionRule(Decision.ALLOW, "sip", "gate.example.net", UserMatch.SAME)
+
+    assert classify("sip:+16505550112@gate.example.net", DIALLED, (rule,)) is Decision.ALLOW
+    assert classify("sips:+16505550112@gate.example.net", DIALLED, (rule,)) is Decision.UNCLASSIFIED
+    assert classify("sip:+12125550150@gate.example.net", DIALLED, (rule,)) is Decision.UNCLASSIFIED
+
+
+def test_without_rules_nothing_is_decided() -> None:
+    """No default hides behind an empty table."""
+    assert classify("sip:+16505550112@h", DIALLED, ()) is Decision.UNCLASSIFIED
+
+
+def test_target_has_the_parts_a_decision_looks_at() -> None:
+    """The brackets of an IPv6 address stay, port and parameters go."""
+    assert parse_target("sip:a;b=c@[2001:DB8::1]:5060;d") == Target("sip", "a", "[2001:db8::1]")
+    assert parse_target("tel:+1;a=b") == Target("tel", "+1", "")
+
+
+def test_target_without_a_number_has_none() -> None:
+    """A name, and digits longer than E.164 allows, are no number."""
+    assert Target("sip", "operator", "h").number() is None
+    assert Target("sip", "1" * 16, "h").number() is None
