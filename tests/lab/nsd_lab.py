@@ -23,8 +23,8 @@ import pytest
 
 from enumtest.naptr import presentation
 from enumtest.policy import Action, Policy, Rule, default_answer
-from fst.observation import enum_endpoints
 from fst.enum_work import LabParts
+from fst.observation import enum_endpoints
 from fst.site import SbcTable, Site, SiteFile
 from harness.frame import Endpoint
 from harness.number import PhoneNumber

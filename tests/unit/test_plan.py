@@ -52,7 +52,7 @@ def test_step_says_what_it_is(step: Step) -> None:
     assert step.expected
     assert Role.TESTER in step.roles
     assert step.scope is (Scope.HOST if step.id in PER_HOST else Scope.SITE)
-    assert step.mode is (Mode.AUTOMATIC if step.id.startswith("B") else Mode.ASSISTED)
+    assert step.mode is Mode.AUTOMATIC
     assert step.disturbs is (step.id in DISTURBING)
     assert step.marker == {"A": "baseline", "B": "enum", "C": "probe"}[step.id[0]]
 
@@ -173,8 +173,8 @@ def test_every_bad_field_is_reported_at_once() -> None:
         ('roles = ["tester"]', 'roles = ["driver"]', "'driver': Input should be 'tester'"),
         ('roles = ["tester"]', 'roles = ["tester", "tester"]', "'tester': used 2 times"),
         ('roles = ["tester"]', "roles = []", "steps[A.1.1].roles: Tuple should have at least 1"),
-        ('mode = "assisted"', 'mod = "assisted"', "steps[A.1.1].mode: is missing"),
-        ('mode = "assisted"', 'mod = "assisted"', "steps[A.1.1].mod = 'assisted': no such field"),
+        ('mode = "automatic"', 'mod = "automatic"', "steps[A.1.1].mode: is missing"),
+        ('mode = "automatic"', 'mod = "automatic"', "steps[A.1.1].mod = 'automatic': no such field"),
         ("disturbs = true", "disturbs = 1", "disturbs = 1: Input should be a valid boolean"),
         ('version = "1.0"', "version = 1.0", "plan.version = 1.0: Input should be a valid string"),
         ("high = 0,", "low = 1, high = 0,", "no value lies between these limits"),
