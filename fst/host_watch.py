@@ -68,8 +68,8 @@ async def watch(  # noqa: PLR0913 - a watch has these parts
     loop.zero_ns = clock.monotonic_ns()
     runs = await asyncio.gather(*(loop.follow(host, len(hosts), on_round) for host in hosts))
     ends = await asyncio.gather(*(loop.settings(host) for host in hosts))
-    listed = dict(await asyncio.gather(*(loop.copies(host) for host in hosts)))
-    hashed = await asyncio.gather(*(loop.hashes(host, listed) for host in hosts))
+    last = {samples[-1].host: loop.sizes(samples[-1]) for samples in runs}
+    hashed = await asyncio.gather(*(loop.hashes(host, last) for host in hosts))
     for samples in runs:
         history += samples
     return HostHistory(
@@ -163,25 +163,28 @@ class _Watch:
         outputs = [await access.run(*argv) for argv in self._profile.commands(host.role)]
         return Sample(host.target, 0, since_ns, tuple(outputs))
 
-    async def copies(self, host: WatchedHost) -> tuple[str, CommandOutput | None]:
-        """List the copies once more: what is hashed must be there at both ends."""
-        copies = self._profile.copies_of(host.role)
-        if copies is None:
-            return host.target, None
-        return host.target, await self._accesses[host.target].run(*listing_command(copies.folder))
+    def sizes(self, sample: Sample) -> Mapping[str, tuple[int, int]]:
+        """Return path to time and size of the copies that a round listed."""
+        folders = {listing_command(one.folder) for one in self._profile.copies}
+        listed = [one for one in sample.outputs if one.argv in folders and one.exit_code == 0]
+        try:
+            found = [fact for one in listed for fact in parse_listing(one.text)]
+        except InputError:
+            return {}  # judged later, from the record
+        return {one.path: (one.mtime_ns, one.size_bytes) for one in found}
 
-    async def hashes(self, host: WatchedHost, listed: Mapping[str, CommandOutput | None]) -> Sample:
-        """Hash the newest copies that other hosts of the role have too."""
-        since_ns = self._since_ns()
-        own = _sizes(listed[host.target])
+    async def hashes(
+        self, host: WatchedHost, last: Mapping[str, Mapping[str, tuple[int, int]]]
+    ) -> Sample:
+        """Hash the newest copies that in the last round lay on another host too."""
+        since_ns, own = self._since_ns(), last[host.target]
         elsewhere = {
             (path.rpartition("/")[2], size)
-            for target, output in listed.items()
+            for target, found in last.items()
             if target != host.target
-            for path, (_, size) in _sizes(output).items()
+            for path, (_, size) in found.items()
         }
-        both = [path for path, (_, size) in own.items()
-                if (path.rpartition("/")[2], size) in elsewhere]  # fmt: skip
+        both = [p for p, (_, size) in own.items() if (p.rpartition("/")[2], size) in elsewhere]
         newest = sorted(both, key=lambda path: (own[path][0], path))[-MAX_HASHED:]
         outputs = [await self._accesses[host.target].run(*HASH, *newest)] if newest else []
         return Sample(host.target, 0, since_ns, tuple(outputs))
@@ -193,18 +196,3 @@ def _take(follower: LogFollower, output: CommandOutput) -> None:
         follower.take(output)
     except InputError as error:
         follower.gaps.append(str(error))
-
-
-def _sizes(listed: CommandOutput | None) -> Mapping[str, tuple[int, int]]:
-    """Return path to time and size of whole copies; those being written begin with a dot."""
-    if listed is None or listed.exit_code != 0:
-        return {}
-    try:
-        found = parse_listing(listed.text)
-    except InputError:
-        return {}
-    return {
-        one.path: (one.mtime_ns, one.size_bytes)
-        for one in found
-        if not one.path.rpartition("/")[2].startswith(".")
-    }

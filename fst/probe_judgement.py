@@ -125,7 +125,7 @@ def _shown(seen: SpanSeen, host: str) -> Judgement:
         outcome = Outcome.FAIL if missing else Outcome.PASS
         finding = Finding("probe.calls", outcome, expected, words, "calls", _frames(probe))
     values: dict[str, Value] = {
-        "calls_seen": (len(own), _frames(probe)),
+        "calls_seen": (len(own) if placed else None, _frames(probe)),
         "calls_missing": (len(missing) if placed else None, ()),
     }
     notes: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ def _parties(seen: SpanSeen, side: Side) -> Judgement:
         tuple(undecided[:MAX_CITED]) or good,
     )
     values: dict[str, Value] = {
-        "calls_judged": (len(calls), good),
+        "calls_judged": (len(calls) or None, good),
         f"{side}s_wrong": (len({*wrong, *raw}) if calls else None, bad),
     }
     table = top(list(calls.values()), side, 10, group="hour") if calls else ()

@@ -97,6 +97,11 @@ class CallRecord:
     client: str = ""  # address that the INVITE came from
     answered_ns: int | None = None  # wall time of the first 2xx; None: never answered
     duration_ns: int | None = None  # from that answer to the BYE; None: no answer, or no end seen
+    target_endpoint: str = ""  # address:port that the onward INVITE went to; "": none seen
+    rang: tuple[str, ...] = ()  # every party that an onward INVITE was for
+    taken: bool = False  # one of them answered with a 2xx
+    routed_ns: int | None = None  # wall time of the first onward INVITE, else of the final response
+    final_ns: int | None = None  # wall time of the final response
 
 
 @dataclass(frozen=True, slots=True)

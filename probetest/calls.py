@@ -3,8 +3,8 @@
 A call is one dialog-making INVITE (no To tag) that arrives at the SBC; its retransmissions, and its
 repetition after a challenge, are folded. An onward leg is an INVITE that the SBC itself sends with
 the same Session-ID (RFC 7989) or the same Call-ID: never guessed from time and number. But where
-an INVITE to the dialled number leaves the SBC and belongs to no call, no refused call to that
-number is said to have stopped there.
+an INVITE leaves the SBC and belongs to no call, no call that was refused meanwhile is said to have
+stopped there: the INVITE may be its own, to whatever number.
 
 Sources: RFC 3261 sections 12.1 (dialog), 17.1.1 (retransmission), 17.1.3 (branch), 22 (challenge).
 """
@@ -32,6 +32,7 @@ class _Leg:
     frame: int
     user: str
     branch: str
+    to: Endpoint
 
 
 @dataclass(slots=True)
@@ -72,9 +73,9 @@ class _Reader:
             if known.status in CHALLENGES:
                 known.status = 0
 
-    def sent_on(self, message: SipMessage, at_ns: int, frame: int) -> None:
+    def sent_on(self, message: SipMessage, to: Endpoint, at_ns: int, frame: int) -> None:
         """Note an INVITE that leaves the SBC."""
-        leg = _Leg(at_ns, frame, uri_user(message.request_uri), message.top_via_branch)
+        leg = _Leg(at_ns, frame, uri_user(message.request_uri), message.top_via_branch, to)
         if leg.branch in self.by_branch:
             return  # a retransmission
         call = self.by_session.get(_session(message)) or self.by_call_id.get(message.call_id)
@@ -126,7 +127,7 @@ def read_calls(
             if to in own:
                 reader.offered(message, source, at_ns, frame)
             else:
-                reader.sent_on(message, at_ns, frame)
+                reader.sent_on(message, to, at_ns, frame)
         elif message.status is not None and source in own:
             reader.final(message, to, at_ns, frame)
         elif message.status is not None:
@@ -155,20 +156,25 @@ def _outcome(
 ) -> tuple[CallOutcome, str]:
     """Return what became of *call*, and where it was sent ("": nowhere, or not known)."""
     redirected = REDIRECTION <= call.status < FAILURE
-    targets = {plan.reading(leg.user, kind="user").text for leg in call.answered or call.legs[-1:]}
+    targets = set(_parties(_decisive(call), plan))
     target = targets.pop() if len(targets) == 1 else ""
     if redirected:
         target = plan.reading(call.contact, kind="uri").text if call.contact else ""
     if FINAL <= call.status < FAILURE and target:
         return CallOutcome.ALLOWED if target == dialled else CallOutcome.REDIRECTED, target
     refused = call.status >= FAILURE and call.status not in CHALLENGES and not call.legs
-    suspects = [
-        leg
-        for leg in orphans
-        if call.at_ns <= leg.at_ns <= call.final_ns
-        and plan.reading(leg.user, kind="user").text == dialled
-    ]
+    suspects = [leg for leg in orphans if call.at_ns <= leg.at_ns <= call.final_ns]
     return CallOutcome.TERMINATED if refused and not suspects else CallOutcome.NONE, target
+
+
+def _decisive(call: _Call) -> list[_Leg]:
+    """Return the legs that say where *call* went: those answered, else the last one tried."""
+    return call.answered or call.legs[-1:]
+
+
+def _parties(legs: Iterable[_Leg], plan: DialPlan) -> tuple[str, ...]:
+    """Return who *legs* were for, each party once, in order."""
+    return tuple(dict.fromkeys(plan.reading(leg.user, kind="user").text for leg in legs))
 
 
 def _record(
@@ -180,6 +186,8 @@ def _record(
     dialled = plan.reading(call.invite.request_uri, kind="uri")
     way, rule = direction(source, dialled, customer_numbers=customer_numbers)
     outcome, target = _outcome(call, orphans, plan, dialled.text)
+    places = {str(leg.to) for leg in _decisive(call)}
+    final_ns = call.final_ns or None
     return CallRecord(
         at_ns=call.at_ns,
         frame=call.frame,
@@ -194,4 +202,10 @@ def _record(
         target=target,
         status=call.status,
         frames=(call.frame, *(leg.frame for leg in call.legs), *call.frames),
+        client=call.caller.address,
+        target_endpoint=places.pop() if len(places) == 1 else "",
+        rang=_parties(call.legs, plan),
+        taken=bool(call.answered),
+        routed_ns=call.legs[0].at_ns if call.legs else final_ns,
+        final_ns=final_ns,
     )

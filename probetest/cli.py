@@ -1,4 +1,4 @@
-"""The command `probetest`: what a probe on a tap should have seen; captures made, replayed, watched.
+"""The command `probetest`: what a probe on a tap should have seen; captures replayed and watched.
 
 Results on stdout, talk on stderr. Exit 0: done; 1: a rule is broken; 2: what was given is wrong;
 3: not everything could be read, or the harness could not do its work.

@@ -22,6 +22,7 @@ PROGRAMS: Mapping[HostRole, tuple[str, ...]] = {  # of the service; the first on
 }
 PAIRED = (HostRole.MEDIATION, HostRole.DATABASE)  # have a warm standby, and cron to keep it
 KEEP = 14  # copies; what the scripts keep when not told otherwise
+LAB_KEEP = 60  # copies of a lab, which makes several a second: none may go while it is hashed
 SOURCE = "/opt/ngp/config"  # what is copied
 
 _TEXTS = {
@@ -138,7 +139,7 @@ def _cron(own: HostLayout, roles: Roles, profile: Profile, every_s: float, to: s
         "prefix": _PREFIXES[role],
         "what": SOURCE,
         "to": f"{to}{copies.folder}" if to else "",
-        "keep": KEEP,
+        "keep": LAB_KEEP,
     }
     own.files[log] = ("", 0o644)
 

@@ -150,9 +150,11 @@ def test_broken_lab_shows_each_defect_in_its_box(lab: LabHosts, runner: asyncio.
     def pid(target: str, name: str) -> int:
         return int((lab.state(target) / "run" / f"{name}.pid").read_text().split()[0])
 
+    seen = asyncio.Event()
+
     async def harm() -> None:
         (lab.state("site1/med") / "root/root/.ssh/authorized_keys").chmod(0o644)
-        await asyncio.sleep(1.0)  # let the watch see all well first
+        await seen.wait()  # all hosts were seen well
         os.kill(pid("site1/enum1", "ngp-upload"), signal.SIGKILL)
         os.kill(pid("site1/enum2", "ngp-upload"), signal.SIGTERM)
         await lab.access("site1/enum2").run("service", "ngp", "start")
@@ -161,8 +163,9 @@ def test_broken_lab_shows_each_defect_in_its_box(lab: LabHosts, runner: asyncio.
         with log("site1/probe2").open("ab") as file:
             file.write(b"12:00 ERROR lesser\n")
         log("site2/probe1").rename(f"{log('site2/probe1')}.1")  # rotated: no harm
+        log("site2/probe1").touch()
 
-    found = not_passed(watched(lab, runner, harm))
+    found = not_passed(watched(lab, runner, harm, lambda _: seen.set()))
 
     assert found == {
         ("site1/enum1", "A.1.2"): "FAIL",

@@ -174,7 +174,11 @@ def test_every_bad_field_is_reported_at_once() -> None:
         ('roles = ["tester"]', 'roles = ["tester", "tester"]', "'tester': used 2 times"),
         ('roles = ["tester"]', "roles = []", "steps[A.1.1].roles: Tuple should have at least 1"),
         ('mode = "automatic"', 'mod = "automatic"', "steps[A.1.1].mode: is missing"),
-        ('mode = "automatic"', 'mod = "automatic"', "steps[A.1.1].mod = 'automatic': no such field"),
+        (
+            'mode = "automatic"',
+            'mod = "automatic"',
+            "steps[A.1.1].mod = 'automatic': no such field",
+        ),
         ("disturbs = true", "disturbs = 1", "disturbs = 1: Input should be a valid boolean"),
         ('version = "1.0"', "version = 1.0", "plan.version = 1.0: Input should be a valid string"),
         ("high = 0,", "low = 1, high = 0,", "no value lies between these limits"),
