@@ -11,7 +11,8 @@ reading is OTHER, one that breaks all of them is FAIL.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from enumtest.lookups import Lookup, Transaction
+from enumtest.lookups import Lookup
+from enumtest.transactions import Transaction
 from harness.finding import Finding, Measurement, Outcome
 
 NS = 1_000_000_000
@@ -26,6 +27,7 @@ class Group:
     timeout_ns: int
     hold_down_ns: int
     tolerance_ns: int  # on the hold-down, both ways
+    retransmissions: int | None = None  # of one question; None: not declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class GivenUp:
     asked_ns: int
     at_ns: int
     frames: tuple[int, ...]
+    rcode: str = ""  # of the answer that was taken for a failure; "": silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,19 @@ def given_up(lookups: Iterable[Lookup], group: Group) -> tuple[GivenUp, ...]:
                 end_ns = hop.answered.at_ns
             else:
                 end_ns = hop.sends[0].at_ns + group.timeout_ns
-            found.append(GivenUp(hop.server, hop.sends[0].at_ns, end_ns, hop.frames))
+            rcode = "" if hop.answer is None else hop.answer.rcode
+            found.append(GivenUp(hop.server, hop.sends[0].at_ns, end_ns, hop.frames, rcode))
     return tuple(sorted(found, key=lambda failure: failure.at_ns))
+
+
+def all_held(at_ns: int, failures: Sequence[GivenUp], group: Group) -> bool:
+    """Say whether every server of *group* was held down at that time, so that none could be asked.
+
+    *failures* are those of `given_up`; the hold-down is taken with its tolerance.
+    """
+    since_ns = at_ns - group.hold_down_ns - group.tolerance_ns
+    held = {failure.server for failure in failures if since_ns <= failure.at_ns <= at_ns}
+    return held >= set(group.servers)
 
 
 def episodes(name: str, lookups: Sequence[Lookup], group: Group) -> tuple[Episode, ...]:
@@ -131,14 +145,24 @@ def readmission(
         seen = episodes(name, lookups, group)
         if not seen:
             expected = f"{name} is asked while it is down"
-            words = "no lookup met the outage"
-            found = Finding("outage.detected", Outcome.OTHER, expected, words, needed=1)
-            findings.append(found)
+            findings.append(unmet(name, expected, lookups, group))
             continue
         findings.append(_not_before(name, lookups, group))
         findings.append(_after(name, seen[-1], lookups, group))
         measured.append(_length(name, seen, group))
     return tuple(findings), tuple(measured)
+
+
+def unmet(name: str, expected: str, lookups: Sequence[Lookup], group: Group) -> Finding:
+    """Return the finding about a server that was down, and that nobody asked meanwhile."""
+    enough = len(lookups) >= 2 * len(group.servers)
+    words = "no lookup met the outage"
+    if enough:
+        words += (
+            f" in {len(lookups)}: the SBC does not ask {name}; more calls would not change that"
+        )
+    rule, needed = "outage.detected", 0 if enough else 1
+    return Finding(rule, Outcome.OTHER, expected, words, "", cited(lookups), needed)
 
 
 def _length(name: str, seen: Sequence[Episode], group: Group) -> Measurement:
@@ -197,6 +221,13 @@ def _after(name: str, last: Episode, lookups: Sequence[Lookup], group: Group) ->
     if len(passed) > allowed:
         words = f"{len(passed)} lookups passed it over" + ("" if last.back else ", all of them")
         return Finding(rule, Outcome.FAIL, expected, words, "lookups", cited(passed))
+    rcode = last.last.rcode
+    if last.back is not None and last.back.answer is not None and last.back.sick:
+        rcode = last.back.answer.rcode
+    if rcode:
+        words = f"asked, and it answered {rcode}: the server is sick, which is no fault of the SBC"
+        frames = _frames(last)
+        return Finding(rule, Outcome.OTHER, expected, words, "lookups", frames)
     if last.back is None:
         words, needed = f"{len(passed)} lookups since, none to it", allowed + 1 - len(passed)
         return Finding(rule, Outcome.OTHER, expected, words, "lookups", needed=needed)

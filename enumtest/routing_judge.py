@@ -6,6 +6,7 @@ Every rule is a pure function of lookups and gives findings that cite frames. Ru
     outage.detected          a server that is down was asked, and given up
     outage.avoided           no lookup asks a server while it is held down (B.3.3, B.3.4, B.3.6)
     outage.served            every lookup in an outage is answered by a live server
+    outage.timeout           a silent server is given up, and asked again, as the site file declares
     readmission.not-before   a failed server is left alone for the whole hold-down (B.3.5)
     readmission.after        … and asked again once it is over, and answers (both: `hold_down`)
 
@@ -16,9 +17,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
-from enumtest.hold_down import MAX_CITED, NS, Group, cited, early_returns, given_up
+from enumtest.hold_down import MAX_CITED, NS, Group, cited, early_returns, given_up, unmet
 from enumtest.lookups import Lookup
 from harness.finding import Finding, Measurement, Outcome
+
+TIMER_NS = 50_000_000  # how late a timer may be on a busy machine, at the least
 
 
 def rotation(
@@ -34,11 +37,11 @@ def rotation(
     if len(lookups) < minimum:
         words, needed = f"{len(lookups)} of {minimum} lookups", minimum - len(lookups)
         return (Finding(rule, Outcome.OTHER, expected, words, "lookups", needed=needed),)
-    troubled = [lookup for lookup in lookups if lookup.first.failed]
+    troubled = [lookup for lookup in lookups if lookup.first.failed or lookup.first.sick]
     if troubled:
         words = f"{len(troubled)} of {len(lookups)} lookups got no good answer from their server"
-        frames = cited(troubled)
-        return (Finding(rule, Outcome.OTHER, expected, words, "lookups", frames, len(lookups)),)
+        words += _sick_words(troubled)
+        return (Finding(rule, Outcome.OTHER, expected, words, "lookups", cited(troubled)),)
     following = {name: order[(at + 1) % len(order)] for at, name in enumerate(order)}
     wrong = [
         (one, two)
@@ -66,6 +69,17 @@ def rotation(
         outcome = Outcome.OTHER
         words = f"{len(others)} lookups for other calls took turns too; {words}"
     return (Finding(rule, outcome, expected, words, "turns", frames[:MAX_CITED]),)
+
+
+def _sick_words(lookups: Sequence[Lookup]) -> str:
+    """Return the servers that answered that they can't work, in words, or ""."""
+    said = {
+        f"{hop.server} answers {hop.answer.rcode}"
+        for lookup in lookups
+        for hop in lookup.hops
+        if hop.answer is not None and hop.sick
+    }
+    return f" ({', '.join(sorted(said))}: sick, which is no fault of the SBC)" if said else ""
 
 
 def shares(lookups: Sequence[Lookup], group: Group) -> tuple[Measurement, ...]:
@@ -102,6 +116,40 @@ def all_down(lookups: Sequence[Lookup], group: Group) -> tuple[Finding, ...]:
     return (*detected, _avoided(lookups, group, everyone))
 
 
+def timeouts(lookups: Sequence[Lookup], group: Group, down: frozenset[str]) -> tuple[Finding, ...]:
+    """Judge how long, and how often, the SBC asked each silent server before it asked the next.
+
+    The plan sets neither, so a difference from what the site file declares is OTHER, never FAIL.
+    Nothing is returned when no silent server was left for another.
+    """
+    silent = [
+        (hop, following.sends[0].at_ns - hop.sends[0].at_ns)
+        for lookup in lookups
+        for hop, following in pairwise(lookup.hops)
+        if hop.server in down and hop.answer is None
+    ]
+    if not silent:
+        return ()
+    rule, again = "outage.timeout", group.retransmissions
+    declared = f"{group.timeout_ns / NS:g} s"
+    declared += "" if again is None else f" and {again} retransmissions"
+    expected = f"a silent server is given up after {declared}, as the site file declares"
+    tolerance_ns = max(group.timeout_ns // 5, TIMER_NS)
+    wrong = [
+        (hop, waited_ns)
+        for hop, waited_ns in silent
+        if abs(waited_ns - group.timeout_ns) > tolerance_ns
+        or again not in (None, len(hop.sends) - 1)
+    ]
+    hop, waited_ns = (wrong or silent)[0]
+    words = f"after {waited_ns / NS:.3f} s and {len(hop.sends) - 1} retransmissions"
+    frames = tuple(one.sends[0].frame for one, _ in wrong or silent)[:MAX_CITED]
+    if not wrong:
+        return (Finding(rule, Outcome.PASS, expected, words, "s", frames),)
+    words = f"{len(wrong)} of {len(silent)} differ; the first {words}"
+    return (Finding(rule, Outcome.OTHER, expected, words, "s", frames),)
+
+
 def _detected(
     lookups: Sequence[Lookup], group: Group, down: frozenset[str]
 ) -> tuple[tuple[Finding, ...], int | None]:
@@ -112,8 +160,7 @@ def _detected(
         expected = f"{name} is asked while it is down, and given up"
         failure = first.get(name)
         if failure is None:
-            words = "no lookup met the outage"
-            found = Finding("outage.detected", Outcome.OTHER, expected, words, needed=1)
+            found = unmet(name, expected, lookups, group)
         else:
             words = f"given up after {(failure.at_ns - failure.asked_ns) / NS:.3f} s"
             found = Finding("outage.detected", Outcome.PASS, expected, words, "s", failure.frames)
@@ -149,10 +196,14 @@ def _served(
 ) -> Finding:
     rule, live = "outage.served", [name for name in group.servers if name not in down]
     expected = f"every lookup is answered by {' or '.join(live)}"
-    unserved = [lookup for lookup in lookups if lookup.last.failed]
+    unserved = [lookup for lookup in lookups if lookup.last.failed and not lookup.last.sick]
     if unserved:
         words = f"{len(unserved)} of {len(lookups)} lookups got no answer"
         return Finding(rule, Outcome.FAIL, expected, words, "lookups", cited(unserved))
+    sick = [lookup for lookup in lookups if lookup.last.sick]
+    if sick:
+        words = f"{len(sick)} of {len(lookups)} lookups got no good answer{_sick_words(sick)}"
+        return Finding(rule, Outcome.OTHER, expected, words, "lookups", cited(sick))
     after = [lookup for lookup in lookups if noticed_ns is not None and lookup.at_ns >= noticed_ns]
     if len(after) < minimum:
         words = f"{len(after)} of {minimum} lookups after the failure was noticed"

@@ -18,6 +18,7 @@ Exercise = Callable[[Bench], Awaitable[None]]
 
 WATCHED = 0.6  # of the hold-down
 POLICY_ROUNDS = 2  # calls to each server for each policy, so that every server's answer is seen
+CONTRAST = "fst-allow-contrast"  # ends the calls that the allow rule then lets through
 RULES = {
     Action.ALLOW: "fst-allow",
     Action.TERMINATE: "fst-terminate",
@@ -46,8 +47,21 @@ async def span_traffic(bench: Bench) -> None:
 
 
 async def policy_allow(bench: Bench) -> None:
-    """B.2.1."""
-    await _policy(bench, Action.ALLOW, _numbers(bench).allow)
+    """B.2.1: calls under a rule that ends them, then the same calls with the allow rule above it.
+
+    Without that contrast an allow rule can't be told from no rule at all.
+    """
+    numbers = _numbers(bench).allow
+    count = POLICY_ROUNDS * len(bench.sbc.enum_servers)
+    await bench.settle()
+    try:
+        contrast = Rule(CONTRAST, Action.TERMINATE, destination=Party(tuple(numbers)))
+        await bench.install([contrast])
+        await bench.calls(_times(numbers, count))
+        await bench.install([_rule(bench, Action.ALLOW)])
+        await _window(bench, _times(numbers, count))
+    finally:
+        await bench.uninstall([RULES[Action.ALLOW], CONTRAST])
 
 
 async def policy_terminate(bench: Bench) -> None:

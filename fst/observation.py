@@ -4,13 +4,15 @@ Every verdict is computed from an `Observation` by pure functions, so it can be 
 the run's folder by somebody else.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from enumtest.hold_down import Group
 from enumtest.lookups import Lookup, Traffic, read_traffic
+from enumtest.matching import Matching, match, rejoin
+from enumtest.sbc import Failure
 from fst.site import MS, Judging, SbcTable, Site
 from harness.capture import Capture
 from harness.dialplan import DialPlan
@@ -71,6 +73,7 @@ class Observation:
             self.sbc.timeout_ms * MS,
             hold_down_ns,
             round(hold_down_ns * tolerance),
+            self.sbc.retransmissions,
         )
 
     @cached_property
@@ -80,8 +83,36 @@ class Observation:
 
     @cached_property
     def traffic(self) -> Traffic:
-        """Return all DNS traffic with the group's servers."""
-        return read_traffic(self.datagrams, self.servers, timeout_ns=self.sbc.timeout_ms * MS)
+        """Return all DNS traffic with the group's servers.
+
+        What no call explains is joined to the lookup that it goes on from, however late it comes.
+        """
+        timeout_ns = self.group.timeout_ns
+        failures = frozenset(f.value for f in self.sbc.failures if f is not Failure.SILENCE)
+        read = read_traffic(
+            self.datagrams, self.servers, timeout_ns=timeout_ns, failures=failures
+        )
+        claimed = self._matched(read.lookups).claimed
+        return replace(read, lookups=rejoin(read.lookups, claimed, timeout_ns))
+
+    @cached_property
+    def matching(self) -> Matching:
+        """Return which lookup of this SBC each call made, in the whole capture."""
+        return self._matched(self.traffic.lookups)
+
+    def _matched(self, lookups: tuple[Lookup, ...]) -> Matching:
+        own = [one for one in lookups if self._is_own(one)]
+        return match(
+            self.calls,
+            own,
+            self.sbc.apex,
+            lambda source: self.dial_plan.reading(source, kind="uri").text,
+        )
+
+    def _is_own(self, lookup: Lookup) -> bool:
+        """Say whether this SBC asked, and for a number."""
+        is_number = lookup.number(self.sbc.apex) is not None
+        return is_number and lookup.first.client.address == self.sbc.address
 
     @cached_property
     def customer_numbers(self) -> tuple[str, ...]:
@@ -113,15 +144,15 @@ class Observation:
         )
 
     def own_between(self, from_ns: int, to_ns: int) -> tuple[Lookup, ...]:
-        """Return the lookups for test numbers that this SBC made.
+        """Return the lookups that this SBC made for test calls, or for nobody's call.
 
-        If none came from its address they are of whoever asked: B.1.1 tells the sender.
+        Lookups of other addresses are never taken for its own: B.1.1 tells the sender.
         """
-        every = tuple(
-            one for one in self.between(from_ns, to_ns) if one.number(self.sbc.apex) is not None
+        return tuple(
+            one
+            for one in self.traffic.lookups
+            if from_ns <= one.at_ns <= to_ns and self._is_own(one) and not self._is_production(one)
         )
-        own = tuple(one for one in every if one.first.client.address == self.sbc.address)
-        return own or every
 
     @cached_property
     def others(self) -> tuple[Lookup, ...]:
@@ -131,8 +162,26 @@ class Observation:
             for one in self.traffic.lookups
             if self.window[0] <= one.at_ns <= self.window[1]
             and one.first.client.address == self.sbc.address
-            and (one.number(self.sbc.apex) is None or not self.is_tagged(one))
+            and (not self._is_own(one) or self._is_production(one))
         )
+
+    def _is_production(self, lookup: Lookup) -> bool:
+        """Say whether a call to another than a test number explains *lookup*.
+
+        A call to an extension or a service code may be looked up under a number of its own.
+        """
+        number = str(lookup.number(self.sbc.apex))
+        if number in self.tagged:
+            return False
+        return number in self._dialled or any(
+            call.at_ns <= lookup.at_ns <= (call.final_ns or lookup.at_ns)
+            for call in self.calls
+            if not call.destination.startswith("+")
+        )
+
+    @cached_property
+    def _dialled(self) -> frozenset[str]:
+        return frozenset(call.destination for call in self.calls)
 
     def calls_between(self, from_ns: int, to_ns: int) -> tuple[CallRecord, ...]:
         """Return the calls to tagged numbers that began in that time."""

@@ -194,6 +194,7 @@ def encode_tcp(  # noqa: PLR0913 - these are the fields of a segment that a test
     return _encode_ip(source, destination, TCP, head + payload, checksum_at=16)
 
 
+@lru_cache(maxsize=65_536)  # as below
 def _address(text: str) -> str:
     """Return an address in its shortest form."""
     try:

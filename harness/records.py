@@ -38,6 +38,8 @@ def legible(text: str) -> str:
     >>> legible("a\x1b[2J\udcff@192.0.2.1")
     'a\\x1b[2J\\udcff@192.0.2.1'
     """
+    if text.isprintable():  # nearly always
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode-escape").decode() for c in text)
 
 

@@ -187,7 +187,7 @@ def _record(
     way, rule = direction(source, dialled, customer_numbers=customer_numbers)
     outcome, target = _outcome(call, orphans, plan, dialled.text)
     places = {str(leg.to) for leg in _decisive(call)}
-    final_ns = call.final_ns or None
+    final_ns = call.final_ns if call.status else None
     return CallRecord(
         at_ns=call.at_ns,
         frame=call.frame,

@@ -25,6 +25,7 @@ from probetest.flows import Words, flow_words, groups
 WINDOW_NS = 10_000_000  # copies in public captures lie 1.5 ms apart at most; T1 is 500 ms
 _SAMPLE_BYTES = 16  # of a payload, to find what may be alike
 _BLOCK_BYTES = 1024 * 1024  # compared together
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # spreads neighbouring values
 _SEED = 1  # of the payload hash: the same in every run
 
 
@@ -58,8 +59,8 @@ def find_copies(datagrams: Datagrams, *, window_ns: int = WINDOW_NS) -> Copies:
     kind = np.zeros(len(datagrams), np.int64)
     original = np.arange(len(datagrams), dtype=np.int64)
     rows = np.flatnonzero((datagrams.payload_bytes > 0) & (datagrams.at_ns > 0))
-    rows = rows[np.argsort(datagrams.at_ns[rows], kind="stable")]
-    rows = _near(datagrams, rows, _outside(datagrams, rows), window_ns)
+    rows = in_order(datagrams.at_ns, rows)
+    rows = _near(datagrams, rows, window_ns)
     if not len(rows):
         return Copies(kind, original)
     words = (*_outside(datagrams, rows), _payload_hash(datagrams, rows))
@@ -79,32 +80,46 @@ def find_copies(datagrams: Datagrams, *, window_ns: int = WINDOW_NS) -> Copies:
     return Copies(kind, original)
 
 
-def _outside(datagrams: Datagrams, rows: Ints) -> tuple[Words, ...]:
-    """Return the words that copies share, but for the payload after its first bytes."""
-    some = datagrams.select(rows)
-    more = (
-        some.ip_id.astype(np.uint64) << np.uint64(32) | some.payload_bytes.astype(np.uint64),
-        some.tcp_sequence.astype(np.uint64) << np.uint64(8) | some.tcp_flags.astype(np.uint64),
-    )
-    sample = np.zeros((2, len(rows)), np.uint64)
-    long = np.flatnonzero(some.payload_bytes >= _SAMPLE_BYTES)
-    eight = at_every_byte(some.capture.data, "<u8")
-    for place in (0, 1):
-        sample[place, long] = eight[some.payload_offset[long] + 8 * place]
-    return (*flow_words(some), *more, sample[0], sample[1])
+def in_order(at_ns: Ints, rows: Ints) -> Ints:
+    """Return *rows* in order of time, those of one time as they are."""
+    times = at_ns[rows]
+    return rows if (times[1:] >= times[:-1]).all() else rows[np.argsort(times, kind="stable")]
 
 
-def _near(datagrams: Datagrams, rows: Ints, words: tuple[Words, ...], window_ns: int) -> Ints:
-    """Return, in order of time, those rows that may have a copy: all others are done with."""
+def _near(datagrams: Datagrams, rows: Ints, window_ns: int) -> Ints:
+    """Return, in order of time, those rows that may have a copy: most are done with here."""
     if not len(rows):
         return rows
-    order, starts = groups(words)
+    order, starts = groups((_sample(datagrams, rows),))
     first = np.zeros(len(order) + 1, np.bool_)
     first[starts] = first[-1] = True
     at_ns = datagrams.at_ns[rows[order]]
     close = np.zeros(len(order) + 1, np.bool_)
     close[1:-1] = ~first[1:-1] & (np.diff(at_ns) <= window_ns)
     return rows[np.sort(order[close[1:] | close[:-1]])]
+
+
+def _sample(datagrams: Datagrams, rows: Ints) -> Words:
+    """Return a word that copies share, and that few others do: payload, IP id and ports in one."""
+    ports = datagrams.source_port[rows].astype(np.uint64) << np.uint64(16)
+    ports |= datagrams.destination_port[rows].astype(np.uint64)
+    word = datagrams.ip_id[rows].astype(np.uint64) << np.uint64(32) ^ ports
+    starts = datagrams.payload_offset[rows]
+    long = np.flatnonzero(datagrams.payload_bytes[rows] >= _SAMPLE_BYTES)
+    eight = at_every_byte(datagrams.capture.data, "<u8")
+    for place in range(0, _SAMPLE_BYTES, 8):
+        word[long] = (word[long] ^ eight[starts[long] + place]) * _ODD
+    return word
+
+
+def _outside(datagrams: Datagrams, rows: Ints) -> tuple[Words, ...]:
+    """Return the words that copies share, but for the payload."""
+    some = datagrams.select(rows)
+    return (
+        *flow_words(some),
+        some.ip_id.astype(np.uint64) << np.uint64(32) | some.payload_bytes.astype(np.uint64),
+        some.tcp_sequence.astype(np.uint64) << np.uint64(8) | some.tcp_flags.astype(np.uint64),
+    )
 
 
 def _payload_hash(datagrams: Datagrams, rows: Ints) -> Words:

@@ -81,7 +81,7 @@ def split(data: bytes, *, from_start: bool) -> Iterator[tuple[int, bytes, str]]:
     """
     at, head_end = 0, -1
     while (at := _after_keep_alives(data, at)) < len(data):
-        if at > head_end:
+        if at >= head_end:
             found = _HEAD_END.search(data, at)
             head_end = len(data) + 1 if found is None else found.end()
         end = _end(data, at, head_end) if _START.match(data, at) else None

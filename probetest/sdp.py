@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.frame import Endpoint
 
@@ -73,6 +74,7 @@ class Media:
     codecs: Mapping[int, Codec]
 
 
+@lru_cache(256)
 def codec(payload_type: int) -> Codec:
     """Return what *payload_type* means where nobody announced it.
 
@@ -118,6 +120,7 @@ def _address(lines: list[str]) -> str | None:
     return None
 
 
+@lru_cache(4096)  # a call's SDP repeats those of the last
 def _shortest(text: str) -> str | None:
     try:
         return str(ipaddress.ip_address(text))

@@ -18,7 +18,7 @@ from harness.frame import Datagrams
 from harness.headers import Bools
 from harness.records import StreamRecord
 from probetest.announcements import Announcement, Announcements
-from probetest.duplicates import Copies
+from probetest.duplicates import Copies, in_order
 from probetest.flows import flow_words, groups
 from probetest.rtp import (
     EVENT_BYTES,
@@ -93,8 +93,7 @@ def read_streams(
 ) -> Reading:
     """Return every RTP stream, by its first packet, and which rows are RTP and RTCP."""
     rows, second = version_2(datagrams)
-    packets = headers(datagrams, rows[~is_rtcp(second)])
-    packets = packets.select(np.argsort(packets.at_ns, kind="stable"))
+    packets = headers(datagrams, in_order(datagrams.at_ns, rows[~is_rtcp(second)]))
     words = (*flow_words(datagrams.select(packets.row)), packets.ssrc.astype(np.uint64))
     order, starts = groups(words)
     packets = packets.select(order)
@@ -102,11 +101,13 @@ def read_streams(
     every = _grouped(packets, stream, copies.is_copy[packets.row])
     by_sdp = _announced(datagrams, every, announced)
     wanted = by_sdp | _counts_up(every)
-    kept = wanted[stream]
-    found = _grouped(packets.select(kept), stream[kept], copies.is_copy[packets.row[kept]])
+    if not wanted.all():
+        kept = wanted[stream]
+        packets, stream = packets.select(kept), stream[kept]
+        every = _grouped(packets, stream, copies.is_copy[packets.row])
     return Reading(
-        streams=_records(datagrams, found, announced, by_sdp[wanted], device),
-        rtp_rows=packets.row[kept],
+        streams=_records(datagrams, every, announced, by_sdp[wanted], device),
+        rtp_rows=packets.row,
         rtcp_rows=_rtcp_rows(datagrams, announced),
     )
 
@@ -203,9 +204,8 @@ def _records(
 def _meanings(datagrams: Datagrams, found: _Grouped, announced: Announcements) -> _Meanings:
     """Return what each stream carries: what SDP says, else RFC 3551, else what it looks like."""
     packets = found.packets
-    pairs, place, sizes = np.unique(
-        found.stream * _TYPES + packets.payload_type, return_inverse=True, return_counts=True
-    )
+    pairs, place = _distinct(found.stream * _TYPES + packets.payload_type)
+    sizes = np.bincount(place, minlength=len(pairs))
     other_size = np.bincount(place[packets.size != EVENT_BYTES], minlength=len(pairs))
     known = [_announcement(datagrams, int(row), announced) for row in packets.row[found.starts]]
     best: dict[int, tuple[int, int, Codec]] = {}

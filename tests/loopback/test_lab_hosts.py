@@ -25,7 +25,7 @@ from harness.errors import InputError, ToolError
 from harness.finding import worst
 
 SITE = Path(__file__).parents[2] / "fixtures/sites/two-site.toml"
-SCALE = 900.0  # 10 and 30 minutes become 0.7 and 2 s
+SCALE = 600.0  # 10 and 30 minutes become 1 and 3 s
 START_LIMIT_S = 3.0  # for twelve hosts on a machine with nothing else to do
 BUSY = 5.0  # how much longer anything may take beside other tests
 PAIRED = {HostRole.MEDIATION, HostRole.DATABASE}
@@ -80,7 +80,7 @@ def watched(
     meanwhile: Callable[[], Awaitable[None]] | None = None,
     on_round: Callable[[Progress], None] | None = None,
 ) -> HostHistory:
-    """Return a watch of 2 s, during which *meanwhile* happens."""
+    """Return a watch of 3 s, during which *meanwhile* happens."""
 
     async def both() -> HostHistory:
         other = asyncio.ensure_future(meanwhile()) if meanwhile else None
@@ -92,7 +92,7 @@ def watched(
             waits_ns(default_plan(), SCALE),
             clock=SystemClock(),
             scale=SCALE,
-            period_s=0.5,
+            period_s=1.0,
             sync_every_s=lab.sync_every_s,
             on_round=on_round,
         )
@@ -129,7 +129,7 @@ def test_lab_starts_in_time(tmp_path: Path, runner: asyncio.Runner) -> None:
 
 
 def test_lab_as_it_should_be_passes(lab: LabHosts, runner: asyncio.Runner) -> None:
-    """Both sites are watched for 2 s: every box is PASS, again so from the written record."""
+    """Both sites are watched for 3 s: every box is PASS, again so from the written record."""
     told: list[Progress] = []
     history = watched(lab, runner, on_round=told.append)
 
