@@ -25,7 +25,15 @@ from harness.errors import InputError
 from harness.frame import Datagrams, Endpoint
 from harness.number import PhoneNumber
 
-__all__ = ["FAILURE_RCODES", "Lookup", "OddMessage", "Seen", "Traffic", "Transaction", "read_traffic"]
+__all__ = [
+    "FAILURE_RCODES",
+    "Lookup",
+    "OddMessage",
+    "Seen",
+    "Traffic",
+    "Transaction",
+    "read_traffic",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from fst.copies_judge import copies_judged
 from fst.ea_profile import Profile
 from fst.host_history import NS, STAY_CLEAN, STAY_UP, HostHistory
 from fst.host_view import HostView, Rule, clock_moved_s, same_process
-from fst.judgement import Judgement, Value
+from fst.judged import Judgement, Value
 from fst.roles import PeerSpec, Roles, RoleSpec, Side, Standing
 from fst.standby_judge import settings_judged
 from harness.errors import InputError

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fst.ea_profile import Copies, Kind
 from fst.host_history import NS, WatchedHost, snapshot
 from fst.host_view import HostView, Rule
-from fst.judgement import Judgement, Value
+from fst.judged import Judgement, Value
 from fst.roles import Roles, Standing
 from harness.cron import parse_crontab
 from harness.errors import InputError

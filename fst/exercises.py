@@ -54,14 +54,12 @@ async def policy_allow(bench: Bench) -> None:
     numbers = _numbers(bench).allow
     count = POLICY_ROUNDS * len(bench.sbc.enum_servers)
     await bench.settle()
+    await bench.install([Rule(CONTRAST, Action.TERMINATE, destination=Party(tuple(numbers)))])
     try:
-        contrast = Rule(CONTRAST, Action.TERMINATE, destination=Party(tuple(numbers)))
-        await bench.install([contrast])
         await bench.calls(_times(numbers, count))
-        await bench.install([_rule(bench, Action.ALLOW)])
-        await _window(bench, _times(numbers, count))
+        await _policy(bench, Action.ALLOW, numbers)
     finally:
-        await bench.uninstall([RULES[Action.ALLOW], CONTRAST])
+        await bench.uninstall([CONTRAST])
 
 
 async def policy_terminate(bench: Bench) -> None:

@@ -7,6 +7,7 @@ judged here. A host that answers late or not at all loses its own samples only.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from fst.ea_profile import Profile
 from fst.host_history import (
@@ -63,15 +64,13 @@ async def watch(  # noqa: PLR0913 - a watch has these parts
     """
     period_ns = round((period_s or max(PERIOD_S / scale, MIN_PERIOD_S)) * NS)
     loop = _Watch(accesses, roles, profile, clock, period_ns, longest_ns(waits_ns))
-    started_ns, history = clock.wall_ns(), []
+    started_ns = clock.wall_ns()
     every = await asyncio.gather(*(loop.before(host, start=start) for host in hosts))
     loop.zero_ns = clock.monotonic_ns()
     runs = await asyncio.gather(*(loop.follow(host, len(hosts), on_round) for host in hosts))
     ends = await asyncio.gather(*(loop.settings(host) for host in hosts))
     last = {samples[-1].host: loop.sizes(samples[-1]) for samples in runs}
     hashed = await asyncio.gather(*(loop.hashes(host, last) for host in hosts))
-    for samples in runs:
-        history += samples
     return HostHistory(
         hosts=tuple(hosts),
         profile=profile.name,
@@ -81,7 +80,7 @@ async def watch(  # noqa: PLR0913 - a watch has these parts
         started_ns=started_ns,
         started=start,
         sync_every_ns=None if sync_every_s is None else round(sync_every_s * NS),
-        samples=tuple(sorted(history, key=lambda one: (one.round, one.host))),
+        samples=tuple(sorted(chain(*runs), key=lambda one: (one.round, one.host))),
         once=(*every, *ends, *hashed),
     )
 

@@ -89,9 +89,7 @@ class Observation:
         """
         timeout_ns = self.group.timeout_ns
         failures = frozenset(f.value for f in self.sbc.failures if f is not Failure.SILENCE)
-        read = read_traffic(
-            self.datagrams, self.servers, timeout_ns=timeout_ns, failures=failures
-        )
+        read = read_traffic(self.datagrams, self.servers, timeout_ns=timeout_ns, failures=failures)
         claimed = self._matched(read.lookups).claimed
         return replace(read, lookups=rejoin(read.lookups, claimed, timeout_ns))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fst.ea_profile import Argv, Kind, Setting, cat
 from fst.host_history import NS, WatchedHost
 from fst.host_view import HostView, Rule
-from fst.judgement import Judgement, Value
+from fst.judged import Judgement, Value
 from fst.roles import Standing
 from harness.command import CommandOutput
 from harness.cron import CronEntry, parse_crontab

@@ -230,6 +230,13 @@ def _meanings(datagrams: Datagrams, found: _Grouped, announced: Announcements) -
     )
 
 
+def _distinct(keys: Ints) -> tuple[Ints, Ints]:
+    """Return the distinct *keys*, sorted, and the place of each; most are as the one before."""
+    begins = np.flatnonzero(np.diff(keys, prepend=-1))
+    distinct, place = np.unique(keys[begins], return_inverse=True)
+    return distinct, np.repeat(place, lengths(begins, len(keys)))
+
+
 def _announcement(datagrams: Datagrams, row: int, announced: Announcements) -> Announcement | None:
     """Return what was announced for the place a stream went to, else for that it came from."""
     at_ns = int(datagrams.at_ns[row])

@@ -10,7 +10,7 @@ import pytest
 from fst.baseline import JUDGES, judge_host
 from fst.ea_profile import profile
 from fst.host_history import HostHistory
-from fst.judgement import Judgement
+from fst.judged import Judgement
 from fst.plan import HostRole, default_plan
 from fst.verdict import propose
 from harness.errors import InputError

@@ -192,11 +192,38 @@ def test_refused_call_is_not_terminated_when_an_unknown_leg_went_to_its_number(u
     assert ended(found) == (CallOutcome.NONE, "", 603)
 
 
-def test_unknown_leg_to_another_number_is_no_suspicion() -> None:
-    """It belongs to some other call."""
+def test_refused_call_is_not_terminated_when_an_unknown_leg_left_meanwhile() -> None:
+    """To another number, such as voice mail: it may be this call's, and nobody can say."""
     found = Wire().call(session="").onward(ELSEWHERE, session="").told(603).only()
 
-    assert found.outcome is CallOutcome.TERMINATED
+    assert ended(found) == (CallOutcome.NONE, "", 603)
+
+
+def test_leg_of_another_call_is_no_suspicion() -> None:
+    """It is joined to the call that it belongs to."""
+    wire = Wire().call().call(ELSEWHERE, "c", session="9" * 32)
+    one, _ = wire.onward(ELSEWHERE, "d", session="9" * 32).told(603).calls()
+
+    assert one.outcome is CallOutcome.TERMINATED
+
+
+def test_place_and_parties_of_the_onward_legs_are_kept() -> None:
+    """Where the call went, whom it rang, whether anybody took it, and when."""
+    wire = Wire().call().onward().onward(ELSEWHERE, "d").answered(200, "d").told()
+    found = wire.only()
+
+    assert (found.target, found.target_endpoint) == (ELSEWHERE, str(CALLEE))
+    assert (found.rang, found.taken) == ((DIALLED, ELSEWHERE), True)
+    assert found.routed_ns == found.at_ns + 10 * MS
+    assert found.final_ns == found.at_ns + 40 * MS
+
+
+def test_call_that_went_nowhere_has_no_place() -> None:
+    """Refused at once: routed when it was refused."""
+    found = Wire().call().told(603).only()
+
+    assert (found.target_endpoint, found.rang, found.taken) == ("", (), False)
+    assert found.routed_ns == found.final_ns == found.at_ns + 10 * MS
 
 
 def test_unknown_leg_before_the_call_or_after_its_end_is_no_suspicion() -> None:

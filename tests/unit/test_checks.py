@@ -7,14 +7,16 @@ import pytest
 
 from enumtest.checks import (
     Agreed,
+    calls_asked,
     calls_completed,
-    every_call_asked,
     malformed_queries,
     meaning,
     missed,
     policy_answers,
     policy_calls,
     receipt,
+    received,
+    undialled,
 )
 from enumtest.dataset import records
 from enumtest.decision import DEFAULT_RULES, Decision
@@ -57,7 +59,9 @@ def wire(calls: int = 6, **changes: object) -> Wire:
     return ran.run()
 
 
-def received(traffic: Traffic, server: str = "enum1", agreed: Agreed = AGREED) -> dict[str, str]:
+def received_rules(
+    traffic: Traffic, server: str = "enum1", agreed: Agreed = AGREED
+) -> dict[str, str]:
     """Return rule and outcome of what is found about *server*."""
     found = receipt(traffic, traffic.lookups, server, agreed, minimum=6)
     return {one.rule.removeprefix("receipt."): one.outcome.value for one in found}
@@ -69,14 +73,14 @@ WELL = {"received": "PASS", "sender": "PASS", "well-formed": "PASS"}
 @pytest.mark.parametrize("server", SERVERS)
 def test_well_formed_requests_of_the_sbc_pass(server: str) -> None:
     """Received, from the SBC alone, each a question for a number with its caller."""
-    assert received(wire().traffic(), server) == WELL
+    assert received_rules(wire().traffic(), server) == WELL
 
 
 def test_server_without_requests_fails_when_calls_were_enough() -> None:
     """Six lookups and none here: the SBC leaves this server out."""
     two = wire(servers=endpoints(2)).traffic()
 
-    assert received(two, "enum3") == {"received": "FAIL"}
+    assert received_rules(two, "enum3") == {"received": "FAIL"}
 
 
 def test_server_without_requests_is_open_when_calls_were_too_few() -> None:
@@ -90,7 +94,7 @@ def test_stranger_who_asks_fails() -> None:
     """A test number asked for by somebody who is not the SBC."""
     agreed = replace(AGREED, sbc_addresses=("192.0.2.77",))
 
-    assert received(wire().traffic(), agreed=agreed) == WELL | {"sender": "FAIL"}
+    assert received_rules(wire().traffic(), agreed=agreed) == WELL | {"sender": "FAIL"}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +105,7 @@ def test_request_not_as_agreed_fails(changes: dict[str, object]) -> None:
     traffic = wire(**changes).traffic()  # type: ignore[arg-type]
     found = receipt(traffic, traffic.lookups, "enum1", AGREED, minimum=6)
 
-    assert received(traffic) == WELL | {"well-formed": "FAIL"}
+    assert received_rules(traffic) == WELL | {"well-formed": "FAIL"}
     assert found[2].frames == (1, 7)
 
 
@@ -109,7 +113,7 @@ def test_calling_number_is_not_asked_for_where_it_was_not_agreed() -> None:
     """Many SBCs can't send it."""
     agreed = replace(AGREED, carries_source=False)
 
-    assert received(wire(source_code=0).traffic(), agreed=agreed) == WELL
+    assert received_rules(wire(source_code=0).traffic(), agreed=agreed) == WELL
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ def test_odd_question_of_the_sbc_fails(payload: bytes) -> None:
     ran.note(CLIENT, server, payload)
 
     agreed = replace(AGREED, carries_source=False)
-    assert received(ran.traffic(), agreed=agreed) == WELL | {"well-formed": "FAIL"}
+    assert received_rules(ran.traffic(), agreed=agreed) == WELL | {"well-formed": "FAIL"}
 
 
 def test_odd_failover_is_judged_at_the_server_that_got_it() -> None:
@@ -140,8 +144,8 @@ def test_odd_failover_is_judged_at_the_server_that_got_it() -> None:
     agreed = replace(AGREED, carries_source=False)
     traffic = Traffic((odd,), (), (), ())
 
-    assert received(traffic, "enum1", agreed) == WELL
-    assert received(traffic, "enum2", agreed) == WELL | {"well-formed": "FAIL"}
+    assert received_rules(traffic, "enum1", agreed) == WELL
+    assert received_rules(traffic, "enum2", agreed) == WELL | {"well-formed": "FAIL"}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +165,7 @@ def test_garbage_is_held_against_the_sbc_where_it_sent_it(
     ran.note(source, list(ran.sbc.config.servers.values())[at], b"\x00\x01garbage")
     traffic = ran.traffic()
 
-    assert {name for name in SERVERS if received(traffic, name) != WELL} == blamed
+    assert {name for name in SERVERS if received_rules(traffic, name) != WELL} == blamed
     assert {name for name in SERVERS if malformed_queries(traffic, name, AGREED)} == blamed
 
 
@@ -170,7 +174,7 @@ def test_garbage_of_a_server_is_not_held_against_the_sbc() -> None:
     ran = wire()
     ran.note(next(iter(ran.sbc.config.servers.values())), CLIENT, b"\xff" * 20)
 
-    assert received(ran.traffic()) == WELL
+    assert received_rules(ran.traffic()) == WELL
     assert len(ran.traffic().malformed) == 1
 
 
@@ -363,15 +367,114 @@ def test_number_of_missed_calls_is_none_while_it_is_not_known(
     assert missed([*wrong, *unclear]).value()[0] == value
 
 
-@pytest.mark.parametrize(
-    ("calls", "lookups", "outcome"),
-    [(3, 3, Outcome.PASS), (3, 2, Outcome.OTHER), (3, 9, Outcome.OTHER), (0, 0, Outcome.OTHER)],
-)
-def test_each_call_makes_one_lookup(calls: int, lookups: int, outcome: Outcome) -> None:
-    """Fewer can be a cache, more a client that asks again: a person must look."""
-    found = every_call_asked([ALLOWED] * calls, [good(at, "enum1") for at in range(lookups)])
+def test_calls_that_each_made_a_lookup_pass() -> None:
+    """None left out, none asked twice."""
+    assert calls_asked([ALLOWED], (), ()).outcome is Outcome.PASS
+    assert calls_asked([], (), ()).outcome is Outcome.OTHER
 
-    assert found.outcome is outcome
+
+def test_calls_without_a_lookup_are_open_and_cited() -> None:
+    """It can be a cache, or an SBC that does not ask: a person must look."""
+    found = calls_asked([ALLOWED, TERMINATED], [TERMINATED], ())
+
+    assert (found.rule, found.outcome, found.frames) == ("calls.asked", Outcome.OTHER, (1,))
+    assert DIALLED in found.observed
+    assert "cache" in found.observed
+
+
+def test_lookups_beyond_one_a_call_are_open_and_cited() -> None:
+    """A client that asks again."""
+    found = calls_asked([ALLOWED], (), [good(3, "enum1")])
+
+    assert (found.outcome, found.frames) == (Outcome.OTHER, (30,))
+
+
+NEXT, REDIRECT_HOP = "192.0.2.20:5060", "192.0.2.21:5060"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "one", "words"),
+    [
+        (CallOutcome.ALLOWED, replace(ALLOWED, target_endpoint=REDIRECT_HOP), REDIRECT_HOP),
+        (CallOutcome.ALLOWED, replace(BUSY, target_endpoint=REDIRECT_HOP), REDIRECT_HOP),
+        (CallOutcome.REDIRECTED, replace(REDIRECTED, target_endpoint=REDIRECT_HOP), REDIRECT_HOP),
+        (CallOutcome.ALLOWED, replace(BUSY, status=500, taken=True), "the caller was told 500"),
+        (
+            CallOutcome.REDIRECTED,
+            replace(REDIRECTED, rang=(DIALLED, ELSEWHERE)),
+            "also sent to the dialled party",
+        ),
+        (
+            CallOutcome.REDIRECTED,
+            call(CallOutcome.NONE, "", 200),
+            None,
+        ),
+    ],
+)
+def test_call_that_certainly_went_astray_fails(
+    wanted: CallOutcome, one: CallRecord, words: str | None
+) -> None:
+    """The wrong hop, a taken call denied, a redirected call that rings as dialled too."""
+    target = ELSEWHERE if wanted is CallOutcome.REDIRECTED else ""
+    found = policy_calls([one], wanted, target=target, place=NEXT, minimum=1)
+
+    assert found.outcome is (Outcome.OTHER if words is None else Outcome.FAIL)
+    assert (words or "left without an outcome") in found.observed
+
+
+def test_call_at_its_hop_passes_and_one_whose_place_was_not_seen_too() -> None:
+    """A 3xx has no onward leg of the SBC."""
+    here = replace(ALLOWED, target_endpoint=NEXT)
+
+    assert calls_completed([here, ALLOWED], place=NEXT, minimum=2).outcome is Outcome.PASS
+
+
+def test_answer_that_crossed_the_callers_hang_up_is_no_fault() -> None:
+    """487 is what the caller asked for."""
+    assert missed([replace(BUSY, status=487, taken=True)]).unclear
+
+
+def test_terminated_call_that_rang_anybody_fails() -> None:
+    """Also when the caller was refused."""
+    rang = replace(REFUSED_BY_WHOM, rang=(ELSEWHERE,))
+
+    assert did([TERMINATED, rang]) is Outcome.FAIL
+
+
+def test_server_that_never_answered_did_not_receive_for_certain() -> None:
+    """Requests that left the SBC may have met a closed port."""
+    silent = [lookup((at, "enum1", None), (at + 2, "enum2", at + 2.1)) for at in range(6)]
+    found = received(silent, "enum1", minimum=6)
+
+    assert found.outcome is Outcome.OTHER
+    assert "none answered" in found.observed
+    assert received([*silent, good(9, "enum1")], "enum1", minimum=6).outcome is Outcome.PASS
+
+
+def test_error_of_a_server_proves_that_it_received() -> None:
+    """Any rcode."""
+    one = lookup((0, "enum1", 0.1, "REFUSED"))
+
+    assert received([one], "enum1", minimum=6).outcome is Outcome.PASS
+
+
+def test_request_for_a_number_that_nobody_dialled_fails_where_it_came() -> None:
+    """The frame is cited."""
+    found = undialled([good(3, "enum2")], APEX, "enum2")
+
+    assert (found.rule, found.outcome, found.frames) == ("receipt.expected", Outcome.FAIL, (30,))
+    assert undialled([good(3, "enum2")], APEX, "enum1").outcome is Outcome.PASS
+
+
+def test_test_number_asked_for_with_another_type_fails() -> None:
+    """A health check has a name of its own, and is none of the requests."""
+    ran = wire()
+    server = next(iter(ran.sbc.config.servers.values()))
+    ran.note(CLIENT, server, encode_query(9, "health.example.net", qtype="A"))
+    assert received_rules(ran.traffic()) == WELL
+
+    ran.note(CLIENT, server, question(qtype="TXT"))
+    assert received_rules(ran.traffic()) == WELL | {"well-formed": "FAIL"}
 
 
 def test_dataset_has_a_row_for_each_lookup() -> None:

@@ -1,12 +1,13 @@
 """The routing rules, on lookups written down by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from enumtest.hold_down import Group
 from enumtest.lookups import Lookup
-from enumtest.routing_judge import all_down, outage, rotation, shares
+from enumtest.routing_judge import all_down, outage, rotation, shares, timeouts
 from harness.finding import Finding, Outcome
 from tests.enum_wire import NAMES, SECOND, good, lookup
 
@@ -169,12 +170,52 @@ def test_lookup_that_nobody_answers_fails() -> None:
 
 
 @pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "FORMERR", "NOTIMP"])
-def test_lookup_that_ends_in_an_error_is_not_served(rcode: str) -> None:
-    """An error of a live server is no answer."""
+def test_lookup_that_ends_in_an_error_names_the_sick_server(rcode: str) -> None:
+    """An error of a live server is no good answer, and no fault of the SBC."""
     failed = lookup((3, "enum2", 3.1, rcode))
     found = outage([OUT, failed, *in_turn(*["enum3"] * 6, from_s=4)], GROUP, FIRST, minimum=6)
 
-    assert rules(found)["served"] == "FAIL"
+    assert rules(found)["served"] == "OTHER"
+    assert f"enum2 answers {rcode}" in found[-1].observed
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "sends", "outcome"),
+    [
+        (2.0, 2, Outcome.PASS),
+        (2.39, 2, Outcome.PASS),
+        (1.61, 2, Outcome.PASS),
+        (2.41, 2, Outcome.OTHER),
+        (6.0, 2, Outcome.OTHER),
+        (0.01, 2, Outcome.OTHER),
+        (2.0, 1, Outcome.OTHER),
+        (2.0, 7, Outcome.OTHER),
+    ],
+)
+def test_time_out_is_compared_with_the_site_file(
+    waited_s: float, sends: int, outcome: Outcome
+) -> None:
+    """Declared: 2 s and one retransmission; the plan sets neither, so nothing fails."""
+    asked = lookup((0, "enum1", None), (waited_s, "enum2", waited_s + 0.01))
+    again = replace(asked.first, sends=asked.first.sends * sends)
+    (found,) = timeouts([Lookup((again, asked.last))], replace(GROUP, retransmissions=1), FIRST)
+
+    assert (found.rule, found.outcome) == ("outage.timeout", outcome)
+    assert "2 s and 1 retransmissions" in found.expected
+    assert f"{waited_s:.3f} s and {sends - 1} retransmissions" in found.observed
+
+
+def test_time_out_of_a_server_that_answered_is_not_judged() -> None:
+    """Nor of one that nobody was asked after."""
+    assert timeouts([good(0, "enum1"), lookup((2, "enum1", None))], GROUP, FIRST) == ()
+
+
+def test_rotation_over_a_sick_server_is_open_and_names_it() -> None:
+    """SERVFAIL that the SBC takes for an answer: its turns may be right, the server is not."""
+    found = judged([*in_turn(*NAMES[:3], "enum1", "enum2"), lookup((5, "enum3", 5.1, "SERVFAIL"))])
+
+    assert (found.outcome, found.needed) == (Outcome.OTHER, 0)
+    assert "enum3 answers SERVFAIL" in found.observed
 
 
 def test_too_few_lookups_after_the_failure_was_noticed_are_open() -> None:
