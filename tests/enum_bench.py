@@ -1,11 +1,13 @@
 """A simulated SBC with both its sides on one wire: DNS to its servers, SIP to its neighbours."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from enumtest.decision import Decision
 from enumtest.sbc import CallDecided, SbcConfig
 from fst.observation import Mark, MarkKind, Observation, enum_endpoints
-from fst.site import parse_site
+from fst.site import SbcTable, parse_site
 from harness.capture import parse
 from harness.frame import Endpoint
 from harness.number import PhoneNumber
@@ -31,7 +33,55 @@ SIP, CALLER, NEXT_HOP = (
     Endpoint("127.0.0.30", 15060),
     Endpoint.parse(TABLE.next_hop),
 )
+REDIRECT_HOP = Endpoint.parse(TABLE.redirect_hop or TABLE.next_hop)
 SPACING_NS = 60 * MS
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One call as the caller dialled it."""
+
+    key: int
+    number: PhoneNumber
+    caller: str
+
+
+End = Callable[[Wire, Placed, Decision], None]  # what SIP shows once the lookup is over
+
+
+def sound(wire: Wire, call: Placed, decision: Decision) -> None:
+    """Let the SBC do as it was told, and the callee take the call."""
+    match decision:
+        case Decision.TERMINATE:
+            tell(wire, call, 603)
+            return
+        case Decision.REDIRECT:
+            ring(wire, call, PhoneNumber.parse(str(SITE.redirected_to)), REDIRECT_HOP)
+        case _:
+            ring(wire, call, call.number, NEXT_HOP)
+    tell(wire, call, 200)
+
+
+def ring(
+    wire: Wire, call: Placed, number: PhoneNumber, hop: Endpoint, *, joined: bool = True
+) -> None:
+    """Write the SBC's INVITE to *number* at *hop*, and the callee's 200."""
+    key = call.key if joined else call.key + 100_000
+    leg = f"out-{number}-{hop.address}"
+    wire.note(SIP, hop, _invite(key, leg, number, call.caller))
+    headers = _headers(key, leg, number, call.caller)
+    wire.note(hop, SIP, encode_response(200, "x", headers))
+
+
+def tell(wire: Wire, call: Placed, status: int) -> None:
+    """Write the SBC's final response to the caller."""
+    headers = _headers(call.key, "in", call.number, call.caller)
+    wire.note(SIP, CALLER, encode_response(status, "x", headers))
+
+
+def _none(key: int) -> bool:
+    del key
+    return False
 
 
 @dataclass
@@ -41,6 +91,10 @@ class Bench:
     wire: Wire
     marks: list[Mark] = field(default_factory=list)
     calls: int = 0
+    table: SbcTable = TABLE
+    end: End = sound
+    bypasses: Callable[[int], bool] = _none  # calls that ask nobody
+    _asking: list[Placed] = field(default_factory=list)
 
     def mark(self, at_ns: int, kind: MarkKind, *names: str) -> None:
         """Note a deed."""
@@ -56,19 +110,24 @@ class Bench:
 
     def _call(self, at_ns: int, number: PhoneNumber) -> None:
         self.calls += 1
-        key, caller = self.calls, f"+1650555010{self.calls % 4}"
-        self.wire.at(at_ns, lambda: self.wire.note(CALLER, SIP, _invite(key, "in", number, caller)))
-        self.wire.call(at_ns, number, f"sip:{caller}@192.0.2.1")
+        call = Placed(self.calls, number, f"+1650555010{self.calls % 4}")
+        payload = _invite(call.key, "in", number, call.caller)
+        self.wire.at(at_ns, lambda: self.wire.note(CALLER, SIP, payload))
+        if self.bypasses(call.key):
+            self.wire.at(at_ns, lambda: self.end(self.wire, call, Decision.NO_INSTRUCTION))
+            return
+        self._asking.append(call)
+        self.wire.call(at_ns, number, f"sip:{call.caller}@192.0.2.1")
 
     def finish(self, *, dropped: int | None = 0) -> Observation:
         """Let time go on to the end; return what was recorded, SIP of decided calls included."""
         self.wire.run()
         for event in self.wire.decided:
-            self._end(event)
+            self._ended(event)
         return Observation(
             exercise="test",
             site=SITE,
-            sbc=TABLE,
+            sbc=self.table,
             judging=SITE_FILE.judging,
             dial_plan=DIAL_PLAN,
             capture=parse(self.wire.capture()),
@@ -76,13 +135,9 @@ class Bench:
             marks=tuple(self.marks),
         )
 
-    def _end(self, event: CallDecided) -> None:
+    def _ended(self, event: CallDecided) -> None:
         """Write what the SBC and the callee say once the lookup is over."""
-        number, caller = event.number, f"+1650555010{event.call % 4}"
-        blocked = event.decision.value == "terminate"
-        if not blocked:
-            self.wire.note(SIP, NEXT_HOP, _invite(event.call, "out", number, caller))
-        self.wire.note(SIP, CALLER, _final(event.call, number, caller, 603 if blocked else 200))
+        self.end(self.wire, self._asking[event.call - 1], event.decision)
 
 
 def _headers(key: int, leg: str, number: PhoneNumber, caller: str) -> list[tuple[str, str]]:
@@ -99,10 +154,6 @@ def _headers(key: int, leg: str, number: PhoneNumber, caller: str) -> list[tuple
 def _invite(key: int, leg: str, number: PhoneNumber, caller: str) -> bytes:
     uri = f"sip:{number}@192.0.2.2;user=phone"
     return encode_request("INVITE", uri, _headers(key, leg, number, caller))
-
-
-def _final(key: int, number: PhoneNumber, caller: str, status: int) -> bytes:
-    return encode_response(status, "x", _headers(key, "in", number, caller))
 
 
 def bench(make: Make = SOUND, script: Script = allowing) -> Bench:

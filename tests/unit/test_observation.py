@@ -6,6 +6,7 @@ import pytest
 
 from enumtest.message import Query, encode_answer, encode_query
 from fst.evidence import declared
+from fst.exercises import CONTRAST
 from fst.judgement import judge
 from fst.observation import MarkKind, Observation
 from fst.plan import default_plan
@@ -235,11 +236,17 @@ def blocking(server: str, query: Query, now_ns: int) -> tuple[Reply, ...]:
 
 def policy(script: Script, number: str, calls: int = 6) -> Bench:
     """Return a bench on which a policy case was carried out."""
-    made = bench(script=script)
-    made.mark(0, MarkKind.INSTALLED, "rule")
-    made.mark(0, MarkKind.BEGIN)
     numbers = (PhoneNumber.parse(number),)
-    made.mark(made.place(calls, numbers=numbers), MarkKind.END)
+
+    def contrast(server: str, query: Query, now_ns: int) -> tuple[Reply, ...]:
+        return tuple((blocking if now_ns < begin_ns else script)(server, query, now_ns))
+
+    made = bench(script=contrast)
+    made.mark(0, MarkKind.INSTALLED, CONTRAST)
+    begin_ns = made.place(3, numbers=numbers) - 1
+    made.mark(begin_ns, MarkKind.INSTALLED, "rule")
+    made.mark(begin_ns, MarkKind.BEGIN)
+    made.mark(made.place(calls, from_ns=begin_ns + 1, numbers=numbers), MarkKind.END)
     return made
 
 
@@ -259,12 +266,15 @@ def test_policy_case_wants_its_own_answer(step: str, script: Script, outcome: Ou
     assert word(step, policy(script, "+12125550130").finish())[0] is outcome
 
 
-def test_uninstalled_policy_needs_to_have_been_seen_before() -> None:
+@pytest.mark.parametrize("step", ["B.2.4", "B.2.5"])
+def test_uninstalled_policy_needs_to_have_been_seen_before(step: str) -> None:
     """Answers "as dialled" prove nothing when the rule was never in force."""
-    made = policy(allowing, "+12125550130")
+    made = policy(allowing, "+12125550130", calls=12)
     made.mark(0, MarkKind.UNINSTALLED, "rule")
 
-    assert word("B.2.4", made.finish())[0] is Outcome.OTHER
+    outcome, words = word(step, made.finish())
+    assert outcome is Outcome.OTHER
+    assert "policy.installed" in words
 
 
 @pytest.mark.parametrize(("still", "outcome"), [(False, Outcome.PASS), (True, Outcome.FAIL)])
