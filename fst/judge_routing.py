@@ -118,8 +118,15 @@ def _judgeable(
 ) -> tuple[Finding, ...]:
     """Return *findings*, with a word when the hold-down is too short to be seen.
 
-    It must outlast the time in which the SBC gives up all of *down*, one after the other.
+    It must outlast the time in which the SBC gives up all of *down*, one after the other. Where
+    that, or a server that is never asked, is the reason, no more calls are asked for.
     """
+    unmet = any(
+        one.rule == "outage.detected" and one.outcome is Outcome.OTHER and not one.needed
+        for one in findings
+    )
+    if unmet:
+        findings = tuple(replace(one, needed=0) for one in findings)
     group = seen.group
     found_out_ns = len(down) * group.timeout_ns
     if group.hold_down_ns > found_out_ns:

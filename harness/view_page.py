@@ -5,7 +5,7 @@ in a picture is in the table beside it; the same tables give the same text.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,8 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.views import Cell, Column, Table, View
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 900, 150, 56, 10, 26
+MAX_ROWS = 2000  # of a table; a browser takes seconds to lay out more
 MAX_BARS = 1500  # of one device: minutes of a day; more would not be told apart
 GRID_LINES = 4
+TICK_WIDTH = 70  # of a date and time below the bars
 _VALUE = {View.AVERAGE: "average_cps", View.PEAK: "calls"}
 
 
@@ -42,10 +44,18 @@ class Picture:
 
 def render(title: str, facts: Sequence[tuple[str, str]], tables: Sequence[Table]) -> str:
     """Return the whole document."""
-    shown = [(table, pictures(table)) for table in tables]
+    shown = [(_shortened(table), pictures(table)) for table in tables]
     return (
         _environment().get_template("views.html.j2").render(title=title, facts=facts, shown=shown)
     )
+
+
+def _shortened(table: Table) -> Table:
+    """Return the table with as many rows as a page can have, and where the others are."""
+    if (more := len(table.rows) - MAX_ROWS) <= 0:
+        return table
+    note = f"{table.note} The first {MAX_ROWS} rows; {more} more are in the CSV, JSON and Parquet."
+    return replace(table, rows=table.rows[:MAX_ROWS], note=note)
 
 
 def pictures(table: Table) -> tuple[Picture, ...]:
@@ -92,6 +102,7 @@ def _picture(
     ticks = tuple(
         (round(LEFT + place * step, 2), points[place][0][5:16].replace("T", " "))
         for place in range(0, len(points), every)
+        if LEFT + place * step <= WIDTH - TICK_WIDTH
     )
     most, when = max(((v or 0), b) for b, v in points)
     words = (
@@ -101,15 +112,15 @@ def _picture(
 
 
 def _round_up(value: float) -> float:
-    """Return the next number of the form 1, 2 or 4 times a power of ten; at least 0.0001.
+    """Return the next number of the form 1, 2, 4, 6 or 8 times a power of ten; at least 0.0001.
 
-    >>> [_round_up(value) for value in (0.03, 1, 3, 170)]
-    [0.04, 1.0, 4.0, 200.0]
+    >>> [_round_up(value) for value in (0.03, 1, 5, 170)]
+    [0.04, 1.0, 6.0, 200.0]
     """
     size = 1e-4
     while size * 10 < value:
         size *= 10
-    return next(float(f"{size * part:.6g}") for part in (1, 2, 4, 10) if size * part >= value)
+    return next(float(f"{size * part:.6g}") for part in (1, 2, 4, 6, 8, 10) if size * part >= value)
 
 
 @cache

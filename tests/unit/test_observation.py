@@ -270,7 +270,7 @@ def test_policy_case_wants_its_own_answer(step: str, script: Script, outcome: Ou
 def test_uninstalled_policy_needs_to_have_been_seen_before(step: str) -> None:
     """Answers "as dialled" prove nothing when the rule was never in force."""
     made = policy(allowing, "+12125550130", calls=12)
-    made.mark(0, MarkKind.UNINSTALLED, "rule")
+    made.mark(-1, MarkKind.UNINSTALLED, "rule")
 
     outcome, words = word(step, made.finish())
     assert outcome is Outcome.OTHER

@@ -134,6 +134,15 @@ def test_the_page_is_whole_and_runs_nothing() -> None:
     assert page == render(hostile, [(hostile, hostile)], [*tables, odd])
 
 
+def test_a_page_stops_at_what_a_browser_can_show() -> None:
+    """The first 2000 rows, and how many more there are elsewhere."""
+    long = Table("x", "X", (Column("a", "A"),), tuple((n,) for n in range(2005)), "Note.")
+    page = render("t", [], [long])
+
+    assert page.count("<tr>") == 2001
+    assert "5 more are in the CSV" in page
+
+
 def test_pictures_show_each_bucket_on_one_scale() -> None:
     """The bars of both devices are measured alike, and say their value."""
     first, second = pictures(table(View.AVERAGE, TAPS, "minute", "UTC", 10))
