@@ -10,7 +10,7 @@ from fst.enum_work import LabParts
 from fst.exercises import Exercise
 from fst.lab.places import refused_places
 from fst.matrix import Case, Form, HostEntry, Matrix, SiteHosts, build
-from fst.plan import Plan, default_plan
+from fst.plan import Mode, Plan, Step, default_plan
 from fst.report.model import Report
 from fst.report.model import build as build_report
 from fst.report.write import write_reports
@@ -113,8 +113,16 @@ class Session:
                 )
 
     def cases(self, step_id: str) -> list[Case]:
-        """Return the case of *step_id* on each target of the site, in print order."""
+        """Return the case of *step_id* on each target of the site, in print order.
+
+        There is none where the lab can't carry out that part of the plan: its boxes wait.
+        """
+        if not self._is_carried_out(step_id):
+            return []
         return [case for case in self.matrix.cases if case.step.id == step_id]
+
+    def _is_carried_out(self, step_id: str) -> bool:
+        return self.file.lab is None or step_id[0] in self.file.lab.parts
 
     def wants(self, item: "pytest.Item") -> bool:
         """Say whether a collected test is to run; a test that is no case always is."""
@@ -208,33 +216,36 @@ class Session:
             },
             "people": people.model_dump(),
             "selected": None if self.selected is None else list(self.selected),
-            "forms": [_form(form, plan) for form in self.matrix.forms],
+            "forms": [self._form(form) for form in self.matrix.forms],
         }
+
+    def _form(self, form: Form) -> dict[str, Any]:
+        return {
+            "id": form.id,
+            "part": form.part,
+            "title": form.title,
+            "site": form.site,
+            "host": form.host,
+            "rows": [
+                {
+                    "box": row.box,
+                    "step": row.step.id,
+                    "section": self.plan.section_of(row.step).title,
+                    "text": row.step.text,
+                    "expected": row.step.expected,
+                    "mode": self._mode(row.step),
+                    "target": row.target,
+                    "not_applicable": row.not_applicable,
+                    "notes": list(row.notes),
+                }
+                for row in form.rows
+            ],
+        }
+
+    def _mode(self, step: Step) -> str:
+        """Return who judges a box: the machine, or a person where the lab has not the part."""
+        return (step.mode if self._is_carried_out(step.id) else Mode.ASSISTED).value
 
 
 def _within(step_id: str, name: str) -> bool:
     return step_id == name or step_id.startswith(f"{name}.")
-
-
-def _form(form: Form, plan: Plan) -> dict[str, Any]:
-    return {
-        "id": form.id,
-        "part": form.part,
-        "title": form.title,
-        "site": form.site,
-        "host": form.host,
-        "rows": [
-            {
-                "box": row.box,
-                "step": row.step.id,
-                "section": plan.section_of(row.step).title,
-                "text": row.step.text,
-                "expected": row.step.expected,
-                "mode": row.step.mode.value,
-                "target": row.target,
-                "not_applicable": row.not_applicable,
-                "notes": list(row.notes),
-            }
-            for row in form.rows
-        ],
-    }

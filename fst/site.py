@@ -184,6 +184,7 @@ class LabFault(_Table):
 class Lab(_Table):
     """What only a lab has: real times are short, servers are stubs, the SBC is simulated."""
 
+    parts: list[Literal["A", "B", "C"]] = ["A", "B", "C"]  # that this lab can carry out
     caller: Place = "127.0.0.1:0"  # where the simulated phones call from
     waits_scale: float = Field(default=1.0, gt=0, le=1000)  # plan waits are divided by this
     call_spacing_ms: int = Field(default=20, ge=1, le=60_000)

@@ -120,17 +120,18 @@ def _text(path: Path) -> str:
 
 def _read(device: str, path: Path, premises: Premises, *, show_restricted: bool) -> TapData:
     """Return what one capture shows, having said what it lacks."""
-    with ExitStack() as stack:
-        console = Console(stderr=True)
-        progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-        stack.enter_context(progress)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
 
         def watch(messages: Iterator[Seen], total: int) -> Iterator[Seen]:
             return iter(progress.track(messages, total=total, description=f"{device}: SIP"))
 
-        capture = read(path)
         tap = read_tap(
-            capture, premises, device=device, show_restricted=show_restricted, watch=watch
+            read(path),
+            premises,
+            device=device,
+            show_restricted=show_restricted,
+            watch=watch if console.is_terminal else None,
         )
     for loss in tap.losses:
         typer.echo(f"probetest: warning: {path}: {loss}", err=True)

@@ -28,7 +28,7 @@ from probetest.messages import Seen, read_messages, udp_rows
 from probetest.sip import parse
 from probetest.streams import Reading, read_streams
 
-REQUEST_TERMINATED = 487  # RFC 3261 section 15.1.2: the caller gave up
+REQUEST_TERMINATED = 487  # RFC 3261 section 21.4.25: the caller gave up
 
 Watch = Callable[[Iterator[Seen], int], Iterator[Seen]]  # messages pass through it, to be counted
 

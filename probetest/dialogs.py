@@ -12,7 +12,7 @@
 Law: each INVITE is in exactly one row, so the rows sum up (`Waterfall` refuses to exist otherwise).
 A Call-ID that is used again after its BYE is a new call, as in a capture replayed in a loop.
 
-Sources: RFC 3261 sections 12.1, 17.1.1.2, 22.2; RFC 7989 sections 5 and 6.
+Sources: RFC 3261 sections 12.1, 17.1.1.2, 22.2; RFC 7989 sections 5 and 7.
 """
 
 import re

@@ -72,5 +72,5 @@ def waterfall_table(taps: Sequence[TapData]) -> Table:
     for one in fields(Waterfall):
         words, sign = _STEPS[one.name]
         rows.append((sign, words, *(getattr(tap.waterfall, one.name) for tap in taps)))
-    note = "From each = up to the line above the last =, the lines marked - are taken off."
+    note = "Lines marked - are taken off; = is what is left."
     return Table("waterfall", "From frames to calls", columns, tuple(rows), note)

@@ -152,6 +152,21 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         assert "Example:" in capsys.readouterr().out
 
 
+def test_the_guide_shows_what_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command in docs/analyse.md prints what stands below it there."""
+    monkeypatch.chdir(ROOT)
+    guide = (ROOT / "docs" / "analyse.md").read_text()
+    blocks = [part.split("\n```", 1)[0] for part in guide.split("```console\n$ probetest ")[1:]]
+    for block in blocks:
+        command, _, shown = block.partition("\n")
+        assert probetest(command.split()) == 0
+        printed = capsys.readouterr().out.rstrip().splitlines()
+        assert printed == shown.splitlines()
+    assert len(blocks) == 5
+
+
 @pytest.fixture(scope="module")
 def run_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the capture of a whole run on loopback, made by real sockets."""
