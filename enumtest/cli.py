@@ -30,14 +30,14 @@ from enumtest.policy import Policy, parse_policy
 from enumtest.server import EnumServers
 from enumtest.source_uri import RAW_CODE, Framing, SourceOption
 from harness.clock import SystemClock
-from harness.errors import HarnessError, InputError
+from harness.command_line import EXIT_OTHER, run_app
+from harness.errors import InputError
 from harness.frame import Endpoint
 from harness.number import ENUM_APEX, PhoneNumber
 from harness.regex import Refusal
 from harness.regex_worker import PosixRegex
 
 DNS_PORT = 53
-EXIT_USAGE, EXIT_OTHER = 2, 3
 SERVICES = ["sip"]
 
 app = typer.Typer(
@@ -52,20 +52,7 @@ app.command("call", epilog="Example: enumtest call +16505550112 --server e1=127.
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command in *argv* (None: that of this process), and return its exit code."""
-    try:
-        app(args=argv, prog_name="enumtest")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    except InputError as error:
-        return _refuse(error, EXIT_USAGE)
-    except HarnessError as error:
-        return _refuse(error, EXIT_OTHER)
-    return 0
-
-
-def _refuse(error: HarnessError, code: int) -> int:
-    typer.echo(f"enumtest: {error}", err=True)
-    return code
+    return run_app(app, argv, "enumtest")
 
 
 def _read(path: Path) -> str:

@@ -27,10 +27,17 @@ class Matching:
     unasked: tuple[CallRecord, ...]  # calls without a lookup
     spare: tuple[Lookup, ...]  # lookups without a call
 
-    @property
-    def claimed(self) -> frozenset[int]:
-        """Return the first frame of each lookup that a call explains."""
-        return frozenset(lookup.first.sends[0].frame for _, lookup in self.pairs)
+    def claimed(self, within_ns: int, party: Callable[[str], str] = str) -> frozenset[int]:
+        """Return the first frame of each lookup that a call explains beyond doubt.
+
+        It began *within_ns* of the INVITE, and names the caller if it names anybody.
+        """
+        return frozenset(
+            lookup.first.sends[0].frame
+            for call, lookup in self.pairs
+            if lookup.at_ns - call.at_ns <= within_ns
+            and (not lookup.first.source or party(lookup.first.source) == call.source)
+        )
 
 
 def match(

@@ -19,6 +19,7 @@ from itertools import pairwise
 
 from enumtest.hold_down import MAX_CITED, NS, Group, cited, early_returns, given_up, unmet
 from enumtest.lookups import Lookup
+from enumtest.transactions import Transaction
 from harness.finding import Finding, Measurement, Outcome
 
 TIMER_NS = 50_000_000  # how late a timer may be on a busy machine, at the least
@@ -122,19 +123,14 @@ def timeouts(lookups: Sequence[Lookup], group: Group, down: frozenset[str]) -> t
     The plan sets neither, so a difference from what the site file declares is OTHER, never FAIL.
     Nothing is returned when no silent server was left for another.
     """
-    silent = [
-        (hop, following.sends[0].at_ns - hop.sends[0].at_ns)
-        for lookup in lookups
-        for hop, following in pairwise(lookup.hops)
-        if hop.server in down and hop.answer is None
-    ]
+    silent = _waits(lookups, down)
     if not silent:
         return ()
     rule, again = "outage.timeout", group.retransmissions
     declared = f"{group.timeout_ns / NS:g} s"
     declared += "" if again is None else f" and {again} retransmissions"
     expected = f"a silent server is given up after {declared}, as the site file declares"
-    tolerance_ns = max(group.timeout_ns // 5, TIMER_NS)
+    tolerance_ns = _timer_tolerance_ns(group)
     wrong = [
         (hop, waited_ns)
         for hop, waited_ns in silent
@@ -148,6 +144,26 @@ def timeouts(lookups: Sequence[Lookup], group: Group, down: frozenset[str]) -> t
         return (Finding(rule, Outcome.PASS, expected, words, "s", frames),)
     words = f"{len(wrong)} of {len(silent)} differ; the first {words}"
     return (Finding(rule, Outcome.OTHER, expected, words, "s", frames),)
+
+
+def waits_longer(lookups: Sequence[Lookup], group: Group, down: frozenset[str]) -> bool:
+    """Say whether the SBC waits longer than declared: its sends then can't all be told apart."""
+    limit_ns = group.timeout_ns + _timer_tolerance_ns(group)
+    return any(waited_ns > limit_ns for _, waited_ns in _waits(lookups, down))
+
+
+def _waits(lookups: Sequence[Lookup], down: frozenset[str]) -> list[tuple[Transaction, int]]:
+    """Return each question that a server of *down* left open, with the time until the next."""
+    return [
+        (hop, following.sends[0].at_ns - hop.sends[0].at_ns)
+        for lookup in lookups
+        for hop, following in pairwise(lookup.hops)
+        if hop.server in down and hop.answer is None
+    ]
+
+
+def _timer_tolerance_ns(group: Group) -> int:
+    return max(group.timeout_ns // 5, TIMER_NS)
 
 
 def _detected(

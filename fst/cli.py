@@ -20,10 +20,9 @@ from fst.report.write import HTML, write_reports
 from fst.run_command import print_boxes, run_cases
 from fst.run_folder import changed_attachments
 from fst.session import Session, matrix_of, read_site_file
-from harness.errors import HarnessError, InputError
+from harness.command_line import EXIT_OTHER, run_app
+from harness.errors import InputError
 from harness.journal_file import read_torn
-
-EXIT_USAGE, EXIT_OTHER = 2, 3
 
 app = typer.Typer(
     add_completion=False,
@@ -47,21 +46,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout."
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command in *argv* (None: that of this process), and return its exit code."""
-    try:
-        app(args=argv, prog_name="fst")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    except InputError as error:
-        return _refuse(error, EXIT_USAGE)
-    except HarnessError as error:
-        return _refuse(error, EXIT_OTHER)
-    return 0
-
-
-def _refuse(error: HarnessError, code: int) -> int:
-    for line in str(error).splitlines():
-        typer.echo(f"fst: {line}", err=True)
-    return code
+    return run_app(app, argv, "fst")
 
 
 @app.command(epilog="Example: fst run --site fixtures/sites/loopback.toml --set sbc.selection=hunt")

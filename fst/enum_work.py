@@ -199,7 +199,6 @@ async def _carry_out(bench: Bench, exercise: Exercise, name: str) -> Recording:
     await bench.start_capture(name)
     try:
         await exercise(bench)
-    except BaseException:
-        await bench.stop_capture()
-        raise
-    return await bench.stop_capture()
+    finally:
+        recording = await bench.stop_capture()
+    return recording

@@ -90,7 +90,7 @@ class Observation:
         timeout_ns = self.group.timeout_ns
         failures = frozenset(f.value for f in self.sbc.failures if f is not Failure.SILENCE)
         read = read_traffic(self.datagrams, self.servers, timeout_ns=timeout_ns, failures=failures)
-        claimed = self._matched(read.lookups).claimed
+        claimed = self._matched(read.lookups).claimed(timeout_ns // 2, self._party)
         return replace(read, lookups=rejoin(read.lookups, claimed, timeout_ns))
 
     @cached_property
@@ -104,8 +104,12 @@ class Observation:
             self.calls,
             own,
             self.sbc.apex,
-            lambda source: self.dial_plan.reading(source, kind="uri").text,
+            self._party,
         )
+
+    def _party(self, source: str) -> str:
+        """Return who the source URI of a request names."""
+        return self.dial_plan.reading(source, kind="uri").text
 
     def _is_own(self, lookup: Lookup) -> bool:
         """Say whether this SBC asked, and for a number."""

@@ -7,6 +7,7 @@ that, and never passes.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -141,15 +142,11 @@ class ProbeWork:
 
     async def _start(self, site: Site, taps: Mapping[str, UdpTap]) -> None:
         """Start every tap, or none."""
-        started: list[UdpTap] = []
-        try:
+        async with AsyncExitStack() as undo:
             for name, tap in taps.items():
                 await tap.start(self._folder.captures / f"{site.name}-{name}-span.pcap")
-                started.append(tap)
-        except BaseException:
-            for tap in started:
-                await tap.stop()
-            raise
+                undo.push_async_callback(tap.stop)
+            undo.pop_all()  # all are up: they stay
 
     async def _stop(self, site: Site, taps: Mapping[str, UdpTap]) -> dict[str, Recording]:
         """Stop every tap; return what each has taken."""

@@ -7,10 +7,8 @@ Each command lives in a module of its own (`cli_*`) and is registered here.
 
 import typer
 
-from harness.errors import HarnessError, InputError
+from harness.command_line import run_app
 from probetest import cli_analyse, cli_bond, cli_make, cli_replay
-
-EXIT_USAGE, EXIT_OTHER = 2, 3
 
 app = typer.Typer(
     add_completion=False,
@@ -34,18 +32,4 @@ app.command("watch", epilog=cli_replay.WATCH_EPILOG)(cli_replay.watch)
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command in *argv* (None: that of this process), and return its exit code."""
-    try:
-        app(args=argv, prog_name="probetest")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    except InputError as error:
-        return _refuse(error, EXIT_USAGE)
-    except HarnessError as error:
-        return _refuse(error, EXIT_OTHER)
-    return 0
-
-
-def _refuse(error: HarnessError, code: int) -> int:
-    for line in str(error).splitlines():
-        typer.echo(f"probetest: {line}", err=True)
-    return code
+    return run_app(app, argv, "probetest")

@@ -58,7 +58,7 @@ def way(
     *ends* are the addresses that the INVITE came from and went to, *parties* source and
     destination. The networks decide when just one end is inside, else the numbers.
     """
-    from_us, to_us = (is_inside(address, inside) for address in ends)
+    from_us, to_us = (bool(inside) and is_inside(address, inside) for address in ends)
     if from_us != to_us:
         found = Direction.OUTBOUND if from_us else Direction.INBOUND
         return found, f"the INVITE goes from {_side(from_us)} to {_side(to_us)} the networks given"

@@ -8,9 +8,10 @@ Sources: RFC 8866 (SDP), RFC 3551 section 6 (static payload types), RFC 3605 (rt
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 from harness.frame import Endpoint
 
@@ -112,7 +113,7 @@ def _sections(lines: list[str]) -> Iterator[list[str]]:
     yield section
 
 
-def _address(lines: list[str]) -> str | None:
+def _address(lines: Sequence[str]) -> str | None:
     """Return the address of the section's c= line."""
     for line in lines:
         if found := _CONNECTION.match(line):
@@ -131,22 +132,41 @@ def _shortest(text: str) -> str | None:
 def _media(lines: list[str], session_address: str | None) -> Media | None:
     """Return what one m= section announces, if that is RTP to a known place."""
     found = _MEDIA.match(lines[0][2:])
-    address = _address(lines[1:]) or session_address
-    if found is None or address is None or "%" in address or "RTP" not in found[3]:
+    if found is None or "RTP" not in found[3]:
         return None
-    port = int(found[2])
-    if not 0 < port <= _MAX_PORT:
+    more = _attributes(found[4], tuple(lines[1:]))
+    address, port = more.address or session_address, int(found[2])
+    if address is None or "%" in address or not 0 < port <= _MAX_PORT:
         return None
-    given = {int(text): codec(int(text)) for text in found[4].split() if _is_type(text)}
-    rtcp = Endpoint(address, min(port + 1, _MAX_PORT))
-    for line in lines[1:]:
-        if line == "a=rtcp-mux":
-            rtcp = Endpoint(address, port)
-        elif (at := _RTCP.match(line[2:])) and int(at[1]) <= _MAX_PORT:
-            rtcp = Endpoint(_shortest(at[2] or "") or address, int(at[1]))
+    rtcp_port = port if more.is_mux else more.rtcp_port or min(port + 1, _MAX_PORT)
+    rtcp = Endpoint(more.rtcp_address or address, rtcp_port)
+    return Media(found[1], Endpoint(address, port), rtcp, more.codecs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attributes:
+    """What the lines of a section say, beside its port."""
+
+    codecs: Mapping[int, Codec]
+    address: str | None
+    is_mux: bool
+    rtcp_port: int  # 0: the one after
+    rtcp_address: str | None
+
+
+@lru_cache(1024)  # all calls of a phone have the same but for the port
+def _attributes(types: str, lines: tuple[str, ...]) -> _Attributes:
+    """Return what a section's lines say of the payload *types* of its m= line."""
+    given = {int(text): codec(int(text)) for text in types.split() if _is_type(text)}
+    rtcp_port, rtcp_address = 0, None
+    for line in lines:
+        if (at := _RTCP.match(line[2:])) and int(at[1]) <= _MAX_PORT:
+            rtcp_port, rtcp_address = int(at[1]), _shortest(at[2] or "")
         elif (named := _RTPMAP.match(line[2:])) and int(named[1]) in given and int(named[3]):
             given[int(named[1])] = Codec(named[2], int(named[3]), "SDP")
-    return Media(found[1], Endpoint(address, port), rtcp, given)
+    is_mux = "a=rtcp-mux" in lines
+    codecs = MappingProxyType(given)
+    return _Attributes(codecs, _address(lines), is_mux, rtcp_port, rtcp_address)
 
 
 def _is_type(text: str) -> bool:

@@ -15,7 +15,8 @@ from scapy.packet import Raw
 from scapy.utils import PcapWriter
 
 from harness.capture_file import read
-from harness.frame import Endpoint
+from harness.frame import Endpoint, decode
+from harness.headers import NO_IP_ID
 from harness.premises import Premises
 from probetest.dataset import TapData, read_tap
 from tests.lab.peers import need
@@ -182,6 +183,22 @@ def test_invites_and_call_ids_are_those_of_tshark(tmp_path: Path) -> None:
 
     assert len(tap.calls) == 40
     assert tap.waterfall.retransmissions == 10
+
+
+def test_ip_id_and_time_to_live_are_those_of_tshark(tmp_path: Path) -> None:
+    """What tells a copy from a repetition is read right, of IPv6 as far as it has it."""
+    tape = Tape()
+    for ip_id, ttl in ((0, 64), (65_535, 1), (258, 255)):
+        tape.udp(ip_id, CALLER, CALLER, b"x" * 20, ip_id=ip_id, ttl=ttl)
+    six = Endpoint("2001:db8::1", 5060)
+    tape.udp(9, six, six, b"x" * 20)
+    path = tmp_path / "ids.pcap"
+    path.write_bytes(tape.data())
+    datagrams = decode(read(path))
+    theirs = [(int(i, 16), int(t)) for i, t in fields(path, "ip", "ip.id", "ip.ttl")]
+    hops = [(NO_IP_ID, int(limit)) for (limit,) in fields(path, "ipv6", "ipv6.hlim")]
+
+    assert list(zip(datagrams.ip_id.tolist(), datagrams.ttl.tolist(), strict=True)) == theirs + hops
 
 
 def test_sip_over_tcp_and_vlan_counts_as_tshark_counts(tmp_path: Path) -> None:
