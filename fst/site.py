@@ -58,6 +58,14 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # RFC 10
 
 Address = Annotated[str, AfterValidator(_address)]
 Number = Annotated[str, AfterValidator(_number)]
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"not a network ({error}); write it as 192.0.2.0/24") from error
+
+
+Network = Annotated[str, AfterValidator(_network)]
 Place = Annotated[str, AfterValidator(_place)]  # address:port
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
@@ -148,6 +156,7 @@ class Site(_Table):
     name: Name
     title: str
     standby: bool = False
+    inside: list[Network] = []  # the customer's own networks: a call that comes from one is theirs
     hosts: list[Host] = Field(min_length=1)
     sbcs: list[SbcTable] = []
     numbers: Numbers | None = None

@@ -1,6 +1,9 @@
 """What the analysis counts is what tshark counts: INVITEs, calls, RTP packets, loss and jitter."""
 
+import contextlib
+import errno
 import re
+import socket
 import subprocess
 from collections import Counter
 from itertools import pairwise
@@ -232,7 +235,8 @@ def test_a_call_of_sipp_with_its_sound_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "live.pcap"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": tmp_path}
     only = ["-i", "lo", "-P", "-f", f"host {uas} and udp", "-a", "duration:12", "-w", str(path)]
-    answer = [sipp, "-sn", "uas", "-i", uas, "-p", str(port), "-m", "1", "-nostdin"]
+    answer = [sipp, "-sn", "uas", "-i", uas, "-p", str(port), "-m", "1", "-mp", "16100"]
+    answer.append("-nostdin")
     call = [sipp, f"{uas}:{port}", "-sf", str(scenario), "-i", uac, "-p", str(port), "-m", "1"]
     call += ["-mi", uac, "-mp", "16000", "-s", "+16505550113", "-nostdin", "-timeout", "30"]
     with (
@@ -244,6 +248,7 @@ def test_a_call_of_sipp_with_its_sound_is_read_whole(tmp_path: Path) -> None:
             for line in tap.stdout:
                 if "File: " in line:
                     break
+            wait_until_it_listens(server, uas, port)
             subprocess.run(call, timeout=60, check=True, capture_output=True, cwd=tmp_path)
             tap.communicate(timeout=60)
         finally:
@@ -255,6 +260,22 @@ def test_a_call_of_sipp_with_its_sound_is_read_whole(tmp_path: Path) -> None:
     assert (one.destination, one.status) == ("+16505550113", 200)
     same(our_streams(found), tshark_streams(path))
     assert [(stream.packets, stream.found_by) for stream in found.streams] == [(236, "SDP")]
+
+
+def wait_until_it_listens(process: subprocess.Popen[str], address: str, port: int) -> None:
+    """Return when the peer has its UDP port; a call sent before that would be refused by ICMP."""
+    for _ in range(200):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    return
+                raise
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.05)
+            break
+    pytest.fail(f"{process.args!r} does not listen")
 
 
 def _scenario() -> str:
