@@ -102,11 +102,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session = config.stash.get(KEY, None)
     if session is None:
         return
+    items[:] = [item for item in items if not _has_no_target(item)]
     kept = [item for item in items if session.wants(item)]
     gone = [item for item in items if not session.wants(item)]
     if gone:
         config.hook.pytest_deselected(items=gone)
         items[:] = kept
+
+
+def _has_no_target(item: pytest.Item) -> bool:
+    """Say whether *item* stands for a case that this site has nowhere (pytest would skip it)."""
+    marker, call = item.get_closest_marker("fst_case"), getattr(item, "callspec", None)
+    return marker is not None and call is not None and not hasattr(call.params["fst_case"], "step")
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

@@ -58,6 +58,8 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # RFC 10
 
 Address = Annotated[str, AfterValidator(_address)]
 Number = Annotated[str, AfterValidator(_number)]
+
+
 def _network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))

@@ -12,10 +12,11 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from fst.ea_profile import Profile, profile
 from fst.host_history import watched_hosts
-from fst.lab import hostd
+from fst.lab import hostd, proc_tables
 from fst.lab.host_layout import HostLayout, layouts
 from fst.roles import Roles, default_roles
 from fst.site import SiteFile
@@ -162,8 +163,13 @@ async def _hostd(*args: str) -> CommandOutput:
 
 
 def _hostd_argv(*args: str) -> tuple[str, ...]:
-    program = Path(sys.executable).resolve()
-    return (str(program), "-I", "-S", str(Path(hostd.__file__).resolve()), *args)
+    return _argv_of(hostd, *args)
+
+
+def _argv_of(program: ModuleType, *args: str) -> tuple[str, ...]:
+    """Return the command that runs a module of ours by itself, without this environment."""
+    python, path = Path(sys.executable).resolve(), Path(program.__file__ or "").resolve()
+    return (str(python), "-I", "-S", str(path), *args)
 
 
 async def run_bounded(
@@ -240,7 +246,11 @@ class LabAccess:
             case ("crontab", "-u", user, "-l"):
                 found = _hostd_argv("crontab", state, user)
             case ("ss", *_):
-                found = (*bare, "src", self._address)
+                lacking = shutil.which("ss") is None
+                own = (*bare, "src", self._address)
+                found = _argv_of(proc_tables, "ss", self._address) if lacking else own
+            case ("ps", *_) if shutil.which("ps") is None:
+                found = _argv_of(proc_tables, "ps")
             case ("ps" | "date", *_):
                 found = bare
             case (name, *rest) if name in _FILES:

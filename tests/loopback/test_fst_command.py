@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -70,6 +71,27 @@ def test_port_in_use_stops_the_run_at_once(tmp_path: Path) -> None:
     assert "address 127.0.77.12:15353 for site1/enum2: UDP: Address already in use" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lab_needs_no_more_than_coreutils(tmp_path: Path) -> None:
+    """Hosts are watched without ps and ss too, which the README's line of apt does not bring."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("cat", "date", "env", "find", "sh", "sha256sum", "stat", "tail", "wc"):
+        (tools / name).symlink_to(shutil.which(name) or pytest.fail(f"no {name}"))
+    two_site = (ROOT / "fixtures/sites/two-site.toml").read_text(encoding="utf-8")
+    site = tmp_path / "site.toml"
+    moved = two_site.replace("127.0.1.", "127.0.81.").replace("127.0.2.", "127.0.82.")
+    site.write_text(moved.replace("127.0.3.", "127.0.83."), encoding="utf-8")
+
+    done = subprocess.run(
+        [FST, "run", "--site", site, "--case", "A.1.1", "--out", tmp_path / "out"],
+        capture_output=True, text=True, timeout=LIMIT_S, check=False, cwd=tmp_path,
+        env=os.environ | {"PATH": str(tools)},
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "12 PASS" in done.stdout
 
 
 def test_changed_captures_and_torn_journals_are_told(tmp_path: Path) -> None:
