@@ -65,3 +65,14 @@ clean:
 .PHONY: wheelhouse
 wheelhouse: $(VENV)/installed
 	tools/make-wheelhouse $(BIN)/python dist
+
+# hasync, pgsync and ngpsync in one file that a bare Python 3.11 runs: docs/warm-standby.md
+.PHONY: hasync.pyz
+hasync.pyz:
+	@$(PYTHON) tools/make-hasync-pyz dist/hasync.pyz
+
+# What CI takes a seeded sample of, whole: hours.
+.PHONY: soak
+soak: peers $(VENV)/installed-test
+	HASYNC_SOAK=$(KILLS) $(BIN)/python -m pytest tests/fault
+KILLS ?= 2000

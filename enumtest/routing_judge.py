@@ -131,13 +131,11 @@ def timeouts(lookups: Sequence[Lookup], group: Group, down: frozenset[str]) -> t
     declared = f"{group.timeout_ns / NS:g} s"
     declared += "" if again is None else f" and {again} retransmissions"
     expected = f"a silent server is given up after {declared}, as the site file declares"
-    early_ns = _timer_tolerance_ns(group)
-    late_ns = max(early_ns, STALL_NS)
+    least_ns, most_ns = group.timeout_ns - _timer_tolerance_ns(group), _longest_ns(group)
     wrong = [
         (hop, waited_ns)
         for hop, waited_ns in silent
-        if not -early_ns <= waited_ns - group.timeout_ns <= late_ns
-        or again not in (None, len(hop.sends) - 1)
+        if not least_ns <= waited_ns <= most_ns or again not in (None, len(hop.sends) - 1)
     ]
     hop, waited_ns = (wrong or silent)[0]
     words = f"after {waited_ns / NS:.3f} s and {len(hop.sends) - 1} retransmissions"
@@ -150,8 +148,13 @@ def timeouts(lookups: Sequence[Lookup], group: Group, down: frozenset[str]) -> t
 
 def waits_longer(lookups: Sequence[Lookup], group: Group, down: frozenset[str]) -> bool:
     """Say whether the SBC waits longer than declared: its sends then can't all be told apart."""
-    limit_ns = group.timeout_ns + _timer_tolerance_ns(group)
+    limit_ns = _longest_ns(group)
     return any(waited_ns > limit_ns for _, waited_ns in _waits(lookups, down))
+
+
+def _longest_ns(group: Group) -> int:
+    """Return how long an SBC may wait for a silent server that keeps to the site file."""
+    return group.timeout_ns + max(_timer_tolerance_ns(group), STALL_NS)
 
 
 def _waits(lookups: Sequence[Lookup], down: frozenset[str]) -> list[tuple[Transaction, int]]:

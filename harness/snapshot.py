@@ -7,7 +7,7 @@ not known is never taken for a good one.
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -104,29 +104,56 @@ _LSTART = re.compile(
     r" *([0-9]{1,10}) +[A-Z][a-z]{2} ([A-Z][a-z]{2} +[0-9]{1,2} [0-9:]{8} [0-9]{4})(?: (.*))?"
 )
 _ETIMES = re.compile(r" *([0-9]{1,10}) +([0-9]{1,12})(?: (.*))?")
+_MAX_ARGS = 6 * 1024 * 1024  # characters; execve(2): never more bytes, whatever the stack's limit
 
 
 def parse_processes(text: str, *, now_s: int | None = None) -> tuple[Process, ...]:
     """Return the processes that `ps -eo pid,lstart,args` lists (TZ=UTC, LC_ALL=C).
 
-    With *now_s*, the host's time, the second column is `etimes`: seconds since the start.
+    With *now_s*, the host's time, the second column is `etimes`: seconds since the start. A line
+    that is no row goes on with the arguments before it, after a space: procps itself prints a
+    newline so, others print it as it is. Linux lists processes by rising id; a row that does not
+    rise may be a part of some process's arguments, and which one is real cannot be told.
 
     Raises:
-        InputError: a line that is neither the heading nor a process; or no line at all.
+        InputError: the first line is neither the heading nor a process, a process id does not
+            rise, arguments are longer than the kernel allows; or no process at all.
     """
-    found = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip() or (number == 1 and line.split()[0] == "PID"):
+    found: list[Process] = []
+    further: list[str] = []  # lines that go on with the arguments of the last one found
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+        if not found and (not line.strip() or (number == 1 and line.split()[0] == "PID")):
             continue
         row = (_LSTART if now_s is None else _ETIMES).fullmatch(line)
+        if row is None and found:
+            further.append(line)
+            continue
         if row is None:
             raise InputError("not a line of ps", field=f"line {number}", value=line)
+        if found and int(row[1]) <= found[-1].pid:
+            why = f"a process id that does not rise after {found[-1].pid}"
+            raise InputError(why, field=f"line {number}", value=line)
+        _go_on(found, further)
         start_s = _lstart(row[2], number) if now_s is None else now_s - int(row[2])
         args = row[3] or ""
         found.append(Process(int(row[1]), start_s, program(args), args))
     if not found:
         raise InputError("ps lists no process, not even itself", field="ps", value=text)
+    _go_on(found, further)
     return tuple(found)
+
+
+def _go_on(found: list[Process], further: list[str]) -> None:
+    """Add the lines *further* to the arguments of the last process, and forget them."""
+    if not further:
+        return
+    last = found[-1]
+    args = " ".join((last.args, *further))
+    if len(args) > _MAX_ARGS:
+        field_name = f"arguments of process {last.pid}"
+        raise InputError(f"longer than {_MAX_ARGS}", field=field_name, value=args[:80])
+    found[-1] = replace(last, name=program(args), args=args)
+    further.clear()
 
 
 def _lstart(text: str, number: int) -> int:

@@ -31,7 +31,7 @@ PROCEDURES: dict[str, tuple[Step, ...]] = {
         Step("commit", "have the peer verify the set and take it into its catalogue"),
     ),
     "restore": (  # pgsync on the standby, and hasync restore
-        Step("guard", "role standby, service inactive, no session, no prepared transaction"),
+        Step("guard", "role standby, service inactive, no open write, no prepared transaction"),
         Step("select", "take the newest verified set that is newer than what is live"),
         Step("authenticate", "check the signature, then size and sha256 of every file"),
         Step("preflight", "versions, extensions, locale, roles, tablespaces, space, connections"),
@@ -70,6 +70,18 @@ PROCEDURES: dict[str, tuple[Step, ...]] = {
         Step("space", "refuse when a second tree does not fit"),
         Step("extract", "extract beside the live tree: exactly the manifest's names"),
         Step("exchange", "exchange the trees by rename, one root after the other"),
+        Step("confirm", "flush, and write the status"),
+    ),
+    "import": (  # of a backup that the old script made
+        Step("guard", "start PostgreSQL when it is down, and remember that we did"),
+        Step("unpack", "unpack the file into work/: plain files and folders only"),
+        Step("load", "restore it into a database of its own, ending at the first error"),
+        Step("dump", "dump what came out, with its rows counted, and drop that database"),
+        Step("catalogue", "sign the set, and rename it into the catalogue, pinned and held"),
+    ),
+    "undo": (  # of an install
+        Step("guard", "the service is not active here, and the trees before it are still there"),
+        Step("exchange", "exchange the live trees and the previous ones by rename"),
         Step("confirm", "flush, and write the status"),
     ),
 }

@@ -18,6 +18,9 @@ STATES = (  # include/net/tcp_states.h, in its order from 1
 HIDDEN = ("LISTEN", "UNCONN")  # `ss` shows them with -l or -a only
 START_FIELD = 19  # of /proc/PID/stat, counted from the state; proc(5): starttime
 USAGE = 2
+# procps 4.0.2 with LC_ALL=C: a row is one line of ASCII, whatever a process has in its arguments.
+ODD = bytes(range(1, 32)) + b"\x7f", bytes(range(128, 256))  # shown as "." and as "?"
+SHOWN = bytes.maketrans(b"".join(ODD), b"." * len(ODD[0]) + b"?" * len(ODD[1]))
 
 
 def processes() -> list[str]:
@@ -27,16 +30,24 @@ def processes() -> list[str]:
     lines = ["    PID                  STARTED COMMAND"]
     for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
         try:
-            text = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+            stat_line = (folder / "stat").read_bytes()
             args = (folder / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             continue
-        name, _, rest = text.partition("(")[2].rpartition(")")
-        start_s = boot_s + int(rest.split()[START_FIELD]) // ticks_hz
+        name, _, rest = stat_line.partition(b"(")[2].rpartition(b")")
+        facts = rest.split()
+        start_s = boot_s + int(facts[START_FIELD]) // ticks_hz
         started = time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(start_s))
-        shown = args.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
-        lines.append(f"{folder.name:>7} {started} {shown or f'[{name}]'}")
+        lines.append(f"{folder.name:>7} {started} {_command(name, facts[0], args)}")
     return lines
+
+
+def _command(name: bytes, state: bytes, args: bytes) -> str:
+    """Return the last column: the arguments on one line, or the name of what has none."""
+    words = args.rstrip(b"\0").replace(b"\0", b" ").replace(b"\n", b" ")
+    if not words:
+        words = b"[" + name + b"]" + (b" <defunct>" if state == b"Z" else b"")
+    return words.translate(SHOWN).decode("ascii")
 
 
 def sockets(address: str) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.peers import need, need_root
 from tests.lab.tcpdump import TcpdumpRecorder
-from tests.loopback.runs import CasesRun, run_cases
+from tests.loopback.runs import CasesRun, run_cases, steady
 
 NET = 84  # 127.0.84.x
 
@@ -28,11 +28,16 @@ def watched_run(tmp_path_factory: pytest.TempPathFactory) -> WatchedRun:
     need_root()
     need("tcpdump", "tcpdump")
     need("setpriv", "util-linux")
-    folder = tmp_path_factory.mktemp("watched")
-    recorder = TcpdumpRecorder(NET, folder)
-    asyncio.run(recorder.start(folder / "watched.pcap"))
-    try:
-        run = run_cases(folder, NET)
-    finally:
-        _, dropped = asyncio.run(recorder.stop())
-    return WatchedRun(run, folder / "watched.pcap", dropped)
+    seen: dict[Path, WatchedRun] = {}
+
+    def once(folder: Path) -> CasesRun:
+        recorder = TcpdumpRecorder(NET, folder)
+        asyncio.run(recorder.start(folder / "watched.pcap"))
+        try:
+            run = run_cases(folder, NET)
+        finally:
+            _, dropped = asyncio.run(recorder.stop())
+        seen[run.folder] = WatchedRun(run, folder / "watched.pcap", dropped)
+        return run
+
+    return seen[steady(tmp_path_factory.mktemp("watched"), once).folder]

@@ -2,7 +2,8 @@
 
 Traps: times in microseconds would be cut to before the mark that opens a window, so it is asked for
 nanoseconds; a packet is in the kernel's ring before it is in the file, so the end is marked by a
-datagram of our own; privileges are kept (-Z root), because the folder of a test is root's.
+datagram of our own; privileges are kept (-Z root), because the folder of a test is root's; with
+--immediate-mode each place in the ring is as long as a frame may be, so -s 0 leaves few places.
 """
 
 import re
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from tests.lab.peers import Process, need, start, until
 
-RING_KIB = 16_384  # room for bursts while tcpdump waits for a processor
+RING_KIB = 32_768  # room for bursts while tcpdump waits for a processor: a page for each frame
+FRAME_BYTES = 3900  # longer than any of the lab; with what the kernel adds it fits into a page
 MARKER = b"end of capture "
 _CAPTURED = re.compile(r"^(\d+) packets? captured$", re.MULTILINE)
 _DROPPED = re.compile(r"^(\d+) packets? dropped by (?:kernel|interface)$", re.MULTILINE)
@@ -33,7 +35,8 @@ class TcpdumpRecorder:
     async def start(self, path: Path) -> None:
         """Record to *path*; return once tcpdump says that it listens."""
         self._path, self._log = path, self._logs / f"{path.name}.tcpdump.txt"
-        argv = [need("tcpdump", "tcpdump"), "-i", "lo", "-n", "-s", "0", "-U", "-Z", "root"]
+        argv = [need("tcpdump", "tcpdump"), "-i", "lo", "-n", "-U", "-Z", "root"]
+        argv += ["-s", str(FRAME_BYTES)]
         argv += ["--immediate-mode", "--time-stamp-precision=nano", "-B", str(RING_KIB)]
         argv += ["-w", str(path), f"({self._kinds}) and net 127.0.{self._net}.0/24"]
         self._process = start(argv, self._log)

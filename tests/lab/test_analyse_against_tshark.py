@@ -1,9 +1,6 @@
 """What the analysis counts is what tshark counts: INVITEs, calls, RTP packets, loss and jitter."""
 
-import contextlib
-import errno
 import re
-import socket
 import subprocess
 from collections import Counter
 from itertools import pairwise
@@ -22,7 +19,8 @@ from harness.frame import Endpoint, decode
 from harness.headers import NO_IP_ID
 from harness.premises import Premises
 from probetest.dataset import TapData, read_tap
-from tests.lab.peers import need
+from tests.lab.peers import LIMIT_S, need
+from tests.lab.sipp import stop_after, wait_until_it_listens
 from tests.sip_wire import PHONE as CALLER
 from tests.sip_wire import Leg, Tape, dialog, rtp, sdp
 
@@ -234,11 +232,21 @@ def test_a_call_of_sipp_with_its_sound_is_read_whole(tmp_path: Path) -> None:
     scenario.write_text(_scenario())
     path = tmp_path / "live.pcap"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": tmp_path}
-    only = ["-i", "lo", "-P", "-f", f"host {uas} and udp", "-a", "duration:12", "-w", str(path)]
+    only = [
+        "-i",
+        "lo",
+        "-P",
+        "-f",
+        f"host {uas} and udp",
+        "-a",
+        f"duration:{LIMIT_S:g}",
+        "-w",
+        str(path),
+    ]
     answer = [sipp, "-sn", "uas", "-i", uas, "-p", str(port), "-m", "1", "-mp", "16100"]
     answer.append("-nostdin")
     call = [sipp, f"{uas}:{port}", "-sf", str(scenario), "-i", uac, "-p", str(port), "-m", "1"]
-    call += ["-mi", uac, "-mp", "16000", "-s", "+16505550113", "-nostdin", "-timeout", "30"]
+    call += ["-mi", uac, "-mp", "16000", "-s", "+16505550113", "-nostdin", "-timeout", "60"]
     with (
         subprocess.Popen([dumpcap, *only], **pipes) as tap,  # type: ignore[call-overload]
         subprocess.Popen(answer, **pipes) as server,  # type: ignore[call-overload]
@@ -249,8 +257,8 @@ def test_a_call_of_sipp_with_its_sound_is_read_whole(tmp_path: Path) -> None:
                 if "File: " in line:
                     break
             wait_until_it_listens(server, uas, port)
-            subprocess.run(call, timeout=60, check=True, capture_output=True, cwd=tmp_path)
-            tap.communicate(timeout=60)
+            subprocess.run(call, timeout=LIMIT_S, check=True, capture_output=True, cwd=tmp_path)
+            stop_after(tap, path, 1)
         finally:
             server.kill()
             tap.kill()
@@ -260,22 +268,6 @@ def test_a_call_of_sipp_with_its_sound_is_read_whole(tmp_path: Path) -> None:
     assert (one.destination, one.status) == ("+16505550113", 200)
     same(our_streams(found), tshark_streams(path))
     assert [(stream.packets, stream.found_by) for stream in found.streams] == [(236, "SDP")]
-
-
-def wait_until_it_listens(process: subprocess.Popen[str], address: str, port: int) -> None:
-    """Return when the peer has its UDP port; a call sent before that would be refused by ICMP."""
-    for _ in range(200):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind((address, port))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    return
-                raise
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.05)
-            break
-    pytest.fail(f"{process.args!r} does not listen")
 
 
 def _scenario() -> str:
@@ -316,7 +308,7 @@ Max-Forwards: 70
 Content-Length: 0
 ]]></send>
 <nop><action><exec play_pcap_audio="{SIPP / "g711a.pcap"}"/></action></nop>
-<pause milliseconds="7500"/>
+<pause milliseconds="10000"/>
 <send retrans="500"><![CDATA[
 BYE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.loopback.runs import HOLD_DOWN_MS, TIMEOUT_MS
+
 ROOT = Path(__file__).parent.parent.parent
 LOOPBACK = ROOT / "fixtures" / "sites" / "loopback.toml"
 FST = Path(sys.executable).with_name("fst")
-LIMIT_S = 120
+LIMIT_S = 480
+LONG_OUTAGE = ("--set", "sbc.hold_down_ms=60000")  # it does not end before it is interrupted
 
 
 def fst(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -142,7 +145,7 @@ def test_interrupt_ends_cleanly_and_keeps_what_was_recorded(
     """Ctrl-C, TERM or a dropped line in an outage: servers are back, the journal closed, exit 3."""
     out = tmp_path / "evidence"
     with subprocess.Popen(
-        [FST, "run", "--site", LOOPBACK, "--case", "B.3.5", "--out", out, *AWAY],
+        [FST, "run", "--site", LOOPBACK, "--case", "B.3.5", "--out", out, *AWAY, *LONG_OUTAGE],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -172,7 +175,10 @@ def wait_for(out: Path, text: str, process: subprocess.Popen[str]) -> Path:
 
 
 def _away() -> tuple[str, ...]:
-    """Return settings that move the lab to addresses that no other test uses."""
+    """Return settings that move the lab to addresses that no other test uses.
+
+    Its times leave room for a machine that stalls.
+    """
     moved = {
         "sites.0.hosts.0.address": "127.0.77.11",
         "sites.0.hosts.1.address": "127.0.77.12",
@@ -182,7 +188,9 @@ def _away() -> tuple[str, ...]:
         "sbc.redirect_hop": "127.0.77.21:15060",
         "lab.caller": "127.0.77.30:0",
     }
-    return tuple(part for key, value in moved.items() for part in ("--set", f'{key}="{value}"'))
+    set_ = [f'{key}="{value}"' for key, value in moved.items()]
+    set_ += [f"sbc.timeout_ms={TIMEOUT_MS}", f"sbc.hold_down_ms={HOLD_DOWN_MS}"]
+    return tuple(part for one in set_ for part in ("--set", one))
 
 
 AWAY = _away()

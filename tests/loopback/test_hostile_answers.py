@@ -84,12 +84,12 @@ async def place_two_calls(lie: str) -> tuple[int, list[Decision]]:
         name: Endpoint(*one.get_extra_info("sockname"))
         for name, one in (("hostile", transport), ("good", good))
     }
-    config = SbcConfig(servers, timeout_ns=100 * MS, hold_down_ns=10_000 * MS)
-    with PosixRegex(limit_ns=200 * MS) as engine:
+    config = SbcConfig(servers, timeout_ns=500 * MS, hold_down_ns=10_000 * MS)
+    with PosixRegex(limit_ns=2000 * MS) as engine:
         client = SbcClient(Sbc(config, count(1), engine), Endpoint("127.0.0.1", 0), SystemClock())
         await client.start()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 decided = [(await client.call(NUMBER, "")).decision for _ in range(2)]
         finally:
             await client.stop()

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
-LIMIT_S = 180
+LIMIT_S = 480
 
 COMMANDS = [
     line

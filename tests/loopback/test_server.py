@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -33,6 +32,8 @@ POLICY_FILE = ROOT / "fixtures" / "policies" / "three-actions.toml"
 QNAME = PhoneNumber("16505550112").enum_domain()
 QUERY = encode_query(0x1234, QNAME)
 ENUM1, ENUM2 = "127.0.0.61", "127.0.0.62"
+ANSWER_MS = 30_000  # for an answer that comes: a bound only
+SILENCE_MS = 1000  # for one that does not; all of it is waited
 HOSTILE = (
     b"",
     b"\x00",
@@ -61,7 +62,7 @@ def servers(**parts: object) -> EnumServers:
 
 
 async def asked(
-    at: Endpoint, data: bytes = QUERY, *, timeout_ms: int = 2000, tcp: bool = False
+    at: Endpoint, data: bytes = QUERY, *, timeout_ms: int = ANSWER_MS, tcp: bool = False
 ) -> Reply:
     return await asyncio.to_thread(ask, at, data, SystemClock(), timeout_ms=timeout_ms, tcp=tcp)
 
@@ -144,7 +145,7 @@ def test_a_server_may_start_with_its_port_closed() -> None:
         (Silence(), Outcome.SILENT, 0),
         (WrongId(), Outcome.SILENT, 1),
         (Garbled(3), Outcome.SILENT, 1),
-        (Delay(5000), Outcome.SILENT, 0),
+        (Delay(60_000), Outcome.SILENT, 0),
         (Delay(50), Outcome.ANSWERED, 0),
         (Rcode("SERVFAIL"), Outcome.ANSWERED, 0),
     ],
@@ -155,7 +156,8 @@ def test_a_fault_is_seen_by_the_client(fault: Fault, outcome: Outcome, ignored: 
 
     async def test(both: EnumServers) -> None:
         await both.set_faults("enum1", (fault,))
-        reply = await asked(both.endpoints["enum1"], timeout_ms=400)
+        wait_ms = SILENCE_MS if outcome is Outcome.SILENT else ANSWER_MS
+        reply = await asked(both.endpoints["enum1"], timeout_ms=wait_ms)
         assert (reply.outcome, len(reply.ignored)) == (outcome, ignored)
         if fault == Delay(50):
             assert reply.elapsed_ns >= 50_000_000
@@ -177,15 +179,18 @@ def test_a_truncated_answer_is_fetched_over_tcp() -> None:
 
 
 def test_a_delayed_answer_does_not_hold_up_others() -> None:
-    """A slow server answers two questions at once, each late on its own."""
+    """A question that is answered a minute late holds up none that comes after it."""
 
     async def test(both: EnumServers) -> None:
-        await both.set_faults("enum1", (Delay(300),))
-        start_ns = time.monotonic_ns()
         at = both.endpoints["enum1"]
+        await both.set_faults("enum1", (Delay(60_000),))
+        slow = [
+            asyncio.create_task(asked(at, timeout_ms=SILENCE_MS, tcp=tcp)) for tcp in (False, True)
+        ]
+        assert {reply.outcome for reply in await asyncio.gather(*slow)} == {Outcome.SILENT}
+        await both.set_faults("enum1", ())
         replies = await asyncio.gather(asked(at), asked(at), asked(at, tcp=True))
         assert {reply.outcome for reply in replies} == {Outcome.ANSWERED}
-        assert time.monotonic_ns() - start_ns < 900_000_000
 
     with_servers(test)
 
@@ -436,7 +441,7 @@ def test_serve_and_ask_work_together(
         )
     finally:
         serving.send_signal(number)
-        out, error = serving.communicate(timeout=10)
+        out, error = serving.communicate(timeout=60)
 
     assert code == 0
     told = capsys.readouterr().out

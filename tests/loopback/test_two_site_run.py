@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "fixtures/sites/two-site.toml"
 FST = Path(sys.executable).with_name("fst")
-LIMIT_S = 300
+LIMIT_S = 900
 
 
 @pytest.fixture(scope="module")

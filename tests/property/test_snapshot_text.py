@@ -64,6 +64,40 @@ def test_any_text_has_a_value_or_is_refused(name: str, text: str) -> None:
         PARSERS[name](text)
 
 
+ROW = "Sun Nov 22 10:00:00 2026"
+arguments = st.text(st.sampled_from("\n\t 1x\u2028\x1b"), min_size=1, max_size=12)
+
+
+@given(st.dictionaries(st.integers(1, 10**10 - 1), arguments, min_size=1))
+def test_processes_are_kept_apart(processes: dict[int, str]) -> None:
+    """Whatever newlines their arguments hold, each process is there once, with all of them."""
+    rows = [f"{pid:>7} {ROW} {processes[pid]}\n" for pid in sorted(processes)]
+
+    found = parse_processes("".join(rows))
+
+    assert {one.pid: one.args for one in found} == {
+        pid: args.replace("\n", " ") for pid, args in processes.items()
+    }
+
+
+@given(st.sets(st.integers(1, 99), min_size=2), st.integers(1, 99), st.data())
+def test_imitated_row_hides_no_process(pids: set[int], forged: int, data: st.DataObject) -> None:
+    """A row within arguments makes the list unreadable, or one process more; none is replaced."""
+    by = data.draw(st.sampled_from(sorted(pids)))
+    lines = [
+        f"{pid} {ROW} own {pid}" + (f"\n{forged} {ROW} ngp-app" if pid == by else "")
+        for pid in sorted(pids)
+    ]
+
+    with contextlib.suppress(InputError):
+        found = parse_processes("\n".join(lines))
+
+        assert forged not in pids
+        assert {one.pid: one.args for one in found if one.pid != forged} == {
+            pid: f"own {pid}" for pid in pids
+        }
+
+
 @given(texts, st.integers(-1, 255))
 def test_green_is_earned(text: str, code: int) -> None:
     """All green needs exit code 0, at least one process, and none that is not running."""

@@ -83,6 +83,51 @@ def test_ps_in_other_words_is_refused(text: str) -> None:
         parse_processes(text)
 
 
+STARTED = "Sun Nov 22 10:00:00 2026"
+SHELL = f"""\
+  PID                  STARTED COMMAND
+    7 {STARTED} /bin/bash -c TEXT='#!/bin/bash
+
+  echo'
+    9 {STARTED} /opt/ngp/bin/ngp-app -c 1
+"""
+
+
+def test_ps_with_newlines_in_arguments() -> None:
+    """A line that is no row goes on with the arguments before it, as procps would print it."""
+    found = parse_processes(SHELL)
+
+    assert [(one.pid, one.name, one.args) for one in found] == [
+        (7, "bash", "/bin/bash -c TEXT='#!/bin/bash    echo'"),
+        (9, "ngp-app", "/opt/ngp/bin/ngp-app -c 1"),
+    ]
+
+
+def test_ps_with_newline_in_the_last_arguments() -> None:
+    """The newline that ends the output is none of an argument; one before it is."""
+    found = parse_processes(f"7 {STARTED} a\nb\n\n")
+
+    assert [one.args for one in found] == ["a b "]
+
+
+@pytest.mark.parametrize("pid", [7, 8], ids=["seen already", "out of order"])
+def test_ps_with_imitated_row_is_refused(pid: int) -> None:
+    """Arguments that imitate a row never replace a process, whichever of the two comes first."""
+    first, second = f"8 {STARTED} sh -c x\n{pid} {STARTED} ngp-app\n", f"9 {STARTED} cron\n"
+    real = f"7 {STARTED} sshd\n"
+
+    with pytest.raises(InputError, match="does not rise"):
+        parse_processes(real + first + second)
+    with pytest.raises(InputError, match="does not rise"):
+        parse_processes(f"3 {STARTED} sh -c x\n{pid} {STARTED} ngp-app\n{real}")
+
+
+def test_ps_with_endless_arguments_is_refused() -> None:
+    """What no process can have been given is no list of processes."""
+    with pytest.raises(InputError, match="longer than"):
+        parse_processes(f"7 {STARTED} sh\n" + "x\n" * (4 * 1024 * 1024))
+
+
 SERVICE = {
     "service-status-sysv.txt": (
         RUNNING,
