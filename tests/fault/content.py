@@ -141,3 +141,4 @@ def drop_all(site: Site) -> None:
             with Connection(site.database(name)) as connection:
                 connection.query(f"rollback prepared '{gid}'")
         site.sql(f'drop database "{name}" with (force)')
+    site.sql("checkpoint")  # only then are the files of dropped databases gone

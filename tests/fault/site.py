@@ -221,4 +221,4 @@ def programs_version() -> str:
     for words in asked:
         done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=False)
         found.append((done.stdout + done.stderr).partition("\n")[0].strip("* ").split(",")[0])
-    return "; ".join(" ".join(one.split()[:4]) for one in found)
+    return "; ".join(" ".join(one.split()[:3]) for one in found)

@@ -5,10 +5,12 @@ plain run on each site puts all right with no cleaning by hand.
 """
 
 import os
+import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -23,10 +25,19 @@ pytestmark = pytest.mark.lab
 OK, WARNING, REFUSED, NOT_VERIFIED, TRANSFER, TRUST, TIMEOUT, LOCKED = 0, 1, 11, 12, 14, 15, 16, 75
 SOON = ("-t", "1")  # for a standby whose set is there, or will never come
 SILENCE_S = 3.0  # 1 s for a swap, the rest for a busy machine
+Case = TypeVar("Case")
 SOAK = bool(os.environ.get("HASYNC_SOAK"))
+TRIES = 5
 GIVES_UP_S = 180.0  # that a run waits for a link, at most
 YEARS_7_S = 7 * 365 * 86_400
 DAY_S = 86_400
+
+
+def some(*cases: Case) -> list[Case]:
+    """Return all of *cases* in a soak, else a seeded two of them, to be quick."""
+    dice = random.Random(len(cases))  # noqa: S311 - a reproducible choice
+    return list(cases) if SOAK else dice.sample(cases, 2)
+
 
 Damage = Callable[[SetOnDisk], None]
 
@@ -103,7 +114,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-@pytest.mark.parametrize("damage", [flip, empty, delete, add, tamper, unsign])
+@pytest.mark.parametrize("damage", some(flip, empty, delete, add, tamper, unsign))
 def test_set_that_changed_at_rest(pair: Pair, damage: Damage) -> None:
     """F10, F19 to F22: no pg_restore reads it, the old content stays live, the exit code tells."""
     first_day(pair)
@@ -196,8 +207,8 @@ def test_wrong_host_key(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("site", "child"),
     [
-        *(("a", child) for child in ("pg_dump", "psql", "zstd", "rsync", "ssh")),
-        *(("b", child) for child in ("pg_restore", "psql", "vacuumdb", "zstd")),
+        *(("a", child) for child in some("pg_dump", "psql", "zstd", "rsync", "ssh")),
+        *(("b", child) for child in some("pg_restore", "psql", "vacuumdb")),
     ],
 )
 def test_child_killed(pair: Pair, site: str, child: str) -> None:
@@ -208,13 +219,18 @@ def test_child_killed(pair: Pair, site: str, child: str) -> None:
     where = pair.a if site == "a" else pair.b
     if where is pair.b:
         assert pair.pgsync(pair.a).code == OK
+    hit, code = False, OK
     with Poller(pair.b) as poller:
-        run = pair.start(where, *SOON)
-        hit = kill_when_seen(where, child, run.process.poll)
-        code = run.wait()
+        for _ in range(TRIES):  # some live for milliseconds alone
+            run = pair.start(where, *SOON)
+            hit = kill_when_seen(where, child, run.process.poll)
+            code = run.wait()
+            if hit:
+                break
+            pair.scribble(pair.a, "a", 1)
+            assert where is pair.a or pair.pgsync(pair.a).code == OK
 
-    if not hit:
-        pytest.skip(f"{child} was too short to be hit")
+    assert hit, f"{child} was never seen"
     assert code != 128 + signal.SIGKILL, "the child's end is not ours"
     assert [bad for s in (pair.a, pair.b) for one in pair.sets(s) for bad in one.wrong()] == []
     assert before is not None
@@ -239,7 +255,7 @@ def kill_when_seen(site: Site, child: str, ended: Callable[[], int | None]) -> b
 # -- roles, probes, locks
 
 
-@pytest.mark.parametrize("code", ["0", "1", "4", "127", "hang"])
+@pytest.mark.parametrize("code", some("0", "1", "4", "127", "hang"))
 def test_probe_that_lies(pair: Pair, code: str) -> None:
     """F34, H10: unless the probe says stopped, the standby's database is not touched."""
     first_day(pair)
@@ -316,13 +332,10 @@ def test_five_at_once(pair: Pair) -> None:
 # -- clocks and foreign files
 
 
-@pytest.mark.parametrize(
-    "shift_s", [YEARS_7_S, -DAY_S, 600], ids=["7-years", "a-day-back", "10-min"]
-)
+@pytest.mark.parametrize("shift_s", some(YEARS_7_S, -DAY_S, 600))
 def test_clock_that_jumps(pair: Pair, shift_s: int) -> None:
     """F40, H27, H61: sets are taken by their sequence; nothing is removed for a wrong clock."""
     first_day(pair)
-    kept = {one.id for one in pair.sets(pair.a)}
     for shift in (shift_s, 0):
         rows = pair.scribble(pair.a, "a", 5)
         words = ("-b", "2", pair.b.address)
@@ -332,9 +345,8 @@ def test_clock_that_jumps(pair: Pair, shift_s: int) -> None:
         assert restored.code in {OK, WARNING}, pair.told(pair.b, restored)
         assert pair.live(pair.b) == max(n for _, n in rows)
 
-    if shift_s == YEARS_7_S:
-        assert kept <= {one.id for one in pair.sets(pair.a)}
-    assert len(pair.sets(pair.a)) >= 2
+    for site in (pair.a, pair.b):
+        assert [one.last_row for one in pair.sets(site)][-2:] == [10, 15]
 
 
 def test_foreign_files(pair: Pair) -> None:

@@ -35,7 +35,7 @@ KILLS = SOAK or 60
 SILENCE_S = 1.0  # that a swap may keep anybody waiting
 STALL_S = 2.0  # what a busy machine may add to it
 KILLS_A_DAY = 3  # on each site
-SAMPLE = 8  # failpoints in CI; all of them in a soak
+SAMPLE = 5  # failpoints in CI; all of them in a soak
 TIMEOUT = 16  # exit code: no new set has come
 PROGRAM = re.compile(r"(?:\S*/)?([\w.-]+)")
 

@@ -173,6 +173,24 @@ def test_remove_tree_does_not_follow_links(tmp_path: Path) -> None:
     assert names(tmp_path / "precious") == ["file"]
 
 
+def test_remove_tree_follows_no_link_out_of_a_large_folder(tmp_path: Path) -> None:
+    """Where files are unlinked side by side, a link to a folder or a file is still only a link."""
+    precious, tree = tmp_path / "precious", tmp_path / "tree" / "data"
+    for folder in (precious, tree):
+        folder.mkdir(parents=True)
+        for number in range(100):
+            (folder / f"{number}").touch()
+    (tree / "folder").symlink_to(precious)
+    (tree / "file").symlink_to(precious / "1")
+    (tmp_path / "link").symlink_to(precious)
+    durable.remove_tree(tmp_path / "tree")
+
+    with pytest.raises(Stop):
+        durable.remove_tree(tmp_path / "link")
+    assert names(tmp_path) == ["link", "precious"]
+    assert len(names(precious)) == 100
+
+
 def test_remove_tree_ends_beside_a_writer(tmp_path: Path) -> None:
     """Files that come in while the tree is removed are removed too."""
     tree = tmp_path / "tree"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,37 @@ def test_same_sources_give_the_same_bytes(pyz: Path, tmp_path: Path) -> None:
     make(again)
 
     assert again.read_bytes() == pyz.read_bytes()
+
+
+def altered(pyz: Path, target: Path, keep: Callable[[str, bytes], bytes | None]) -> Path:
+    """Return a zipapp with what *keep* makes of each module's file; None leaves it out."""
+    with zipfile.ZipFile(pyz) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            kept = content if name == "__main__.py" else keep(name, content)
+            if kept is not None:
+                new.writestr(name, kept)
+    return target
+
+
+def test_each_module_is_compiled_already(pyz: Path, tmp_path: Path) -> None:
+    """Every cron job and every call of the agent starts it: compiling all took half of that."""
+    path = altered(
+        pyz, tmp_path / "p.pyz", lambda name, content: content if name.endswith("c") else None
+    )
+
+    assert bare(path, "--version").stdout.startswith("hasync ")
+
+
+def test_another_python_takes_the_source(pyz: Path, tmp_path: Path) -> None:
+    """What was compiled for another version is passed over."""
+    path = altered(
+        pyz,
+        tmp_path / "p.pyz",
+        lambda name, content: b"none" + content[4:] if name.endswith("c") else content,
+    )
+
+    assert bare(path, "--version").stdout.startswith("hasync ")
 
 
 def test_it_holds_no_more_than_it_needs(pyz: Path) -> None:
