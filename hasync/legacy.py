@@ -20,24 +20,25 @@ from typing import Final, Self
 
 from harness.clock import Clock
 from harness.errors import InputError
-from hasync import databases, durable, load
-from hasync.archive import unpack_foreign
-from hasync.backup import Kind, SetName, SetState, StoredSet, legacy
-from hasync.companions import Place
-from hasync.databases import MAINTENANCE
-from hasync.describe import describe
-from hasync.draft import Draft
-from hasync.dump import compress
-from hasync.facts import DatabaseFacts
+from hasync import durable
+from hasync.database import databases, load
+from hasync.database.companions import Place
+from hasync.database.databases import MAINTENANCE
+from hasync.database.describe import describe
+from hasync.database.dump import compress
+from hasync.database.facts import DatabaseFacts
+from hasync.database.psql import Psql
+from hasync.database.publish import database_of, dumped_into, fits, versions
+from hasync.database.restore import cluster_of, leave
+from hasync.database.watched import Watch, disk
 from hasync.failure import Exit, Stop
-from hasync.manifest import SetManifest
+from hasync.files.archive import unpack_foreign
 from hasync.operation import Operation, close_unfinished
-from hasync.psql import Psql
-from hasync.publish import database_of, dumped_into, fits, versions
-from hasync.restore import cluster_of, leave
+from hasync.sets.backup import Kind, SetName, SetState, StoredSet, legacy
+from hasync.sets.draft import Draft
+from hasync.sets.manifest import SetManifest
+from hasync.sets.store import Store
 from hasync.settings import Database, Settings
-from hasync.store import Store
-from hasync.watched import Watch, disk
 
 PROCEDURE: Final = "import"
 EPOCH: Final = 0  # below that of every site: nothing newer is ever replaced by it

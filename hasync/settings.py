@@ -120,7 +120,7 @@ class Application:
     """What `ngpsync` takes."""
 
     roots: tuple[Root, ...] = (Root("ngp", Path("/opt/ngp")), Root("m2", Path("/root/.m2")))
-    exclude: tuple[str, ...] = ()  # () means the guide's list, see hasync.exclusions
+    exclude: tuple[str, ...] = ()  # () means the guide's list, see hasync.files.exclusions
     sqlite: tuple[str, ...] = ()  # "ngp/bin/enum/config.db": copied through SQLite's backup API
     min_bytes: int = 1
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from hasync.manifest import checked_site
+from hasync.sets.manifest import checked_site
 from hasync.settings import (
     Application,
     Database,

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.clock import ManualClock
-from hasync import base_folder, role_file
-from hasync.application import publish
-from hasync.backup import StoredSet
+from hasync import role_file
+from hasync.files.application import publish
 from hasync.role import Role
+from hasync.sets import base_folder
+from hasync.sets.backup import StoredSet
+from hasync.sets.store import Store
 from hasync.settings import Application, Folders, Root, Service, Settings, Signing
-from hasync.store import Store
 from tests.set_bench import AT_NS, send
 
 STOPPED = Service(status=("false",), inactive=(1,))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.clock import ManualClock
-from hasync.backup import Kind, StoredSet
 from hasync.durable import telling
+from hasync.sets.backup import Kind, StoredSet
+from hasync.sets.store import Store
 from hasync.settings import Folders, Signing
-from hasync.store import Store
 
 AT_NS = 1_795_372_860 * 10**9  # 2026-11-22T18:41:00Z
 FILES = {"toc.dat": b"PGDMP", "3001.dat.zst": b"rows" * 1000, "blobs/1.dat": b"x" * 70_000}

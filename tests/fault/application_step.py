@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness.clock import SystemClock
 from harness.errors import InputError, ToolError
-from hasync.application import install, publish, settle_install, undo
 from hasync.failure import Stop
+from hasync.files.application import install, publish, settle_install, undo
 from tests.application_bench import host, store_of
 
 

@@ -7,15 +7,15 @@ from typing import Self
 
 from harness.clock import SystemClock
 from hasync import role_file
-from hasync.backup import StoredSet
-from hasync.describe import describe
+from hasync.database.describe import describe
+from hasync.database.facts import DatabaseFacts
+from hasync.database.psql import Psql, environment
+from hasync.database.publish import publish
 from hasync.durable import make_folder
-from hasync.facts import DatabaseFacts
-from hasync.psql import Psql, environment
-from hasync.publish import publish
 from hasync.role import Role
+from hasync.sets.backup import StoredSet
+from hasync.sets.store import Store
 from hasync.settings import Database, Folders, Limits, Service, Settings, Signing
-from hasync.store import Store
 from tests.fault.cluster import Cluster
 from tests.set_bench import make_keys
 

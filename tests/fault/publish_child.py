@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from harness.clock import SystemClock
 from harness.errors import HarnessError
+from hasync.database.publish import publish
 from hasync.failure import Exit, Stop
-from hasync.publish import publish
+from hasync.sets.store import Store
 from hasync.settings import Database, Folders, Limits, Service, Settings, Signing
-from hasync.store import Store
 
 
 def main(orders: dict[str, str]) -> int:

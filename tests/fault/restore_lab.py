@@ -22,13 +22,14 @@ from pathlib import Path
 
 from harness.clock import SystemClock
 from harness.errors import HarnessError
-from hasync import databases, publish, recover, restore, role_file, rollback
-from hasync.backup import StoredSet
-from hasync.companions import Place
+from hasync import role_file
+from hasync.database import databases, publish, recover, restore, rollback
+from hasync.database.companions import Place
 from hasync.failure import Stop
 from hasync.role import Role
+from hasync.sets.backup import StoredSet
+from hasync.sets.store import Store
 from hasync.settings import Database, Folders, Limits, Service, Settings, Signing
-from hasync.store import Store
 from tests.fault.cluster import Cluster
 from tests.fault.postgres_wire import Address, Connection, ServerError
 

@@ -20,12 +20,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError, InputError
-from hasync import archive, members
-from hasync.archive import Packed, pack, unpack, unpack_foreign
-from hasync.exclusions import rules
 from hasync.failure import Exit, Stop
-from hasync.members import Member
-from hasync.tar import Kind
+from hasync.files import archive, members
+from hasync.files.archive import Packed, pack, unpack, unpack_foreign
+from hasync.files.exclusions import rules
+from hasync.files.members import Member
+from hasync.files.tar import Kind
 
 LIMIT_S = 60.0
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="devices and owners need root")

@@ -13,11 +13,11 @@ import pytest
 
 from harness.clock import ManualClock
 from harness.errors import InputError
-from hasync import exchange
-from hasync.application import install, settle_install, undo
-from hasync.backup import State, StoredSet
-from hasync.exchange import installed, unsettled
 from hasync.failure import Exit, Stop
+from hasync.files import exchange
+from hasync.files.application import install, settle_install, undo
+from hasync.files.exchange import installed, unsettled
+from hasync.sets.backup import State, StoredSet
 from hasync.settings import Database, Settings
 from hasync.steps import failpoints
 from tests.application_bench import (

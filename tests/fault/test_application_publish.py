@@ -13,11 +13,11 @@ import pytest
 from harness.clock import ManualClock
 from harness.errors import InputError
 from hasync import role_file
-from hasync.application import publish
-from hasync.backup import Kind, State
-from hasync.exchange import PLAN
 from hasync.failure import Exit, Stop
+from hasync.files.application import publish
+from hasync.files.exchange import PLAN
 from hasync.role import Role
+from hasync.sets.backup import Kind, State
 from hasync.settings import Database, Settings
 from hasync.steps import failpoints
 from tests.application_bench import (
@@ -239,7 +239,14 @@ class Host:
         ssh = self.folder / "ssh"
         ssh.write_text(SSH.format(python=sys.executable))
         ssh.chmod(0o755)
-        agent = [sys.executable, "-c", COMMAND.format("hasync.cli"), "agent", "--config", peer]
+        agent = [
+            sys.executable,
+            "-c",
+            COMMAND.format("hasync.commands.cli"),
+            "agent",
+            "--config",
+            peer,
+        ]
         self.config.write_text(f"""
             site = "{settings.site}"
             [folders]

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from hasync.describe import describe
-from hasync.facts import DatabaseFacts, SequenceValue, compare, content_differences
+from hasync.database.describe import describe
+from hasync.database.facts import DatabaseFacts, SequenceValue, compare, content_differences
+from hasync.database.psql import Psql
+from hasync.database.snapshot import changed_since, count, frozen
 from hasync.failure import Exit, Stop
-from hasync.psql import Psql
-from hasync.snapshot import changed_since, count, frozen
 from tests.fault.cluster import Cluster
 from tests.fault.db_host import facts_of
 from tests.fault.odd_database import PROPERTIES, SQL, TABLES

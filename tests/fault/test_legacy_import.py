@@ -12,17 +12,18 @@ import pytest
 
 from harness.clock import ManualClock, SystemClock
 from harness.errors import InputError
-from hasync import base_folder, databases
-from hasync.backup import Kind, State, newest
-from hasync.choice import candidates
-from hasync.companions import Place
-from hasync.facts import DatabaseFacts
+from hasync.commands.choice import candidates
+from hasync.database import databases
+from hasync.database.companions import Place
+from hasync.database.facts import DatabaseFacts
 from hasync.failure import Stop
 from hasync.legacy import import_backup, listed
-from hasync.retention import plan
+from hasync.sets import base_folder
+from hasync.sets.backup import Kind, State, newest
+from hasync.sets.retention import plan
+from hasync.sets.store import Store
 from hasync.settings import Folders, Retention, Service, Settings, Signing
 from hasync.steps import failpoints
-from hasync.store import Store
 from tests.fault.cluster import Cluster
 from tests.set_bench import AT_NS, make_keys
 

@@ -43,8 +43,14 @@ PROGRAM = re.compile(r"(?:\S*/)?([\w.-]+)")
 def names(processes: dict[int, str]) -> str:
     """Return which programs were running, in one line."""
     found = {(PROGRAM.match(words) or ["", words])[1] for words in processes.values()}
-    found |= {"pgsync"} if any("hasync.pgsync" in words for words in processes.values()) else set()
-    found |= {"agent"} if any("hasync.cli" in words for words in processes.values()) else set()
+    found |= (
+        {"pgsync"}
+        if any("hasync.commands.pgsync" in words for words in processes.values())
+        else set()
+    )
+    found |= (
+        {"agent"} if any("hasync.commands.cli" in words for words in processes.values()) else set()
+    )
     return " ".join(sorted(found - {"python3", "sh", "setpriv", "env", "setsid"}))
 
 

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from harness.errors import InputError
+from hasync.database.psql import Psql, SqlError
 from hasync.failure import Exit, Stop
-from hasync.psql import Psql, SqlError
 from tests.fault.cluster import Cluster
 
 pytestmark = pytest.mark.lab
@@ -142,7 +142,7 @@ def test_a_killed_client_leaves_no_lock_behind(cluster: Cluster, psql: Psql) -> 
     """SIGKILL while a statement runs: the server ends it, and its locks, within seconds."""
     code = (
         "import sys; sys.path.insert(0, '.')\n"
-        "from hasync.psql import Psql; from hasync.settings import Database\n"
+        "from hasync.database.psql import Psql; from hasync.settings import Database\n"
         "from pathlib import Path\n"
         "database = Database(sys.argv[1], Path(sys.argv[2]), Path('/'))\n"
         "with Psql(database, sys.argv[3]).session() as session:\n"

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from hasync.backup import State, StoredSet
-from hasync.facts import DatabaseFacts, content_differences
+from hasync.database.facts import DatabaseFacts, content_differences
+from hasync.database.psql import Psql
 from hasync.failure import Exit, Stop
 from hasync.operation import FAILPOINT
-from hasync.psql import Psql
+from hasync.sets.backup import State, StoredSet
 from hasync.settings import Limits
 from hasync.steps import failpoints
 from tests.fault.cluster import Cluster

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from harness.clock import SystemClock
-from hasync import databases, preflight, restored, role_file
-from hasync.backup import Kind, State, StoredSet
-from hasync.companions import Place
-from hasync.facts import DatabaseFacts
+from hasync import role_file
+from hasync.database import databases, preflight, restored
+from hasync.database.companions import Place
+from hasync.database.facts import DatabaseFacts
+from hasync.database.psql import Psql
+from hasync.database.swap import Exchange, exchange
 from hasync.failure import Exit, Stop
-from hasync.psql import Psql
 from hasync.role import Role
-from hasync.swap import Exchange, exchange
+from hasync.sets.backup import Kind, State, StoredSet
 from tests.fault.cluster import Cluster, new_cluster
 from tests.fault.postgres_wire import Connection, ServerError
 from tests.fault.restore_lab import (

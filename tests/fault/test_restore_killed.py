@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from hasync.backup import State
-from hasync.companions import Place
+from hasync.database.companions import Place
 from hasync.failure import Exit, Stop
 from hasync.operation import FAILPOINT
+from hasync.sets.backup import State
 from hasync.steps import EDGES, PROCEDURES, failpoints
 from tests.fault.cluster import Cluster
 from tests.fault.restore_lab import Standby, Watcher, standby, whole

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from hasync import restored
-from hasync.backup import Kind
-from hasync.companions import Place
+from hasync.database import restored
+from hasync.database.companions import Place
+from hasync.database.written import since_restore
 from hasync.failure import Stop
 from hasync.operation import FAILPOINT
-from hasync.written import since_restore
+from hasync.sets.backup import Kind
 from tests.fault.cluster import Cluster
 from tests.fault.restore_lab import NAME, Standby, standby
 

@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from hasync.backup import State
-from hasync.store import Store
+from hasync.sets.backup import State
+from hasync.sets.store import Store
 from tests.lab.peers import need
 from tests.set_bench import everything, make_keys, make_store, publish, send
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from hasync import databases, tail_diff, tails
-from hasync.backup import Kind, State
-from hasync.companions import MARKER, TAIL, Marker, Preserved
-from hasync.facts import DatabaseFacts
+from hasync.database import databases, tail_diff, tails
+from hasync.database.companions import MARKER, TAIL, Marker, Preserved
+from hasync.database.facts import DatabaseFacts
+from hasync.database.sql import literal
 from hasync.failure import Exit, Stop
-from hasync.sql import literal
+from hasync.sets.backup import Kind, State
 from tests.fault.cluster import Cluster
 from tests.fault.db_host import DbHost
 from tests.fault.odd_database import SQL

@@ -1,4 +1,4 @@
-"""hasync.remote and hasync.agent over a real sshd, rsync and rrsync (faults F11 to F18)."""
+"""hasync.peer over a real sshd, rsync and rrsync (faults F11 to F18)."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from hasync import peer_file
 from hasync.failure import Exit, Stop
+from hasync.peer import peer_file
 from hasync.role import Role
 from tests.lab.peers import need_root
 from tests.lab.sshd_lab import ROOT, Wire, descendants, named, wired
@@ -30,9 +30,9 @@ import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from harness.clock import SystemClock
-from hasync.address import PeerAddress
-from hasync.hello import Hello
-from hasync.remote import Peer
+from hasync.peer.address import PeerAddress
+from hasync.peer.hello import Hello
+from hasync.peer.remote import Peer
 from hasync.role import Role
 from hasync.settings import Folders, Peer as How, Settings, Signing
 folders = Folders(Path({east!r}))

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from harness.clock import SystemClock
 from hasync import role_file
-from hasync.address import PeerAddress
-from hasync.agent import introduce
-from hasync.backup import Kind, StoredSet
-from hasync.hello import Hello
-from hasync.remote import Peer, pause
+from hasync.peer.address import PeerAddress
+from hasync.peer.agent import introduce
+from hasync.peer.hello import Hello
+from hasync.peer.remote import Peer, pause
 from hasync.role import Role
+from hasync.sets.backup import Kind, StoredSet
+from hasync.sets.store import Store
 from hasync.settings import Folders, Limits, Settings, Signing
 from hasync.settings import Peer as PeerSettings
-from hasync.store import Store
 from tests.lab.peers import need
 from tests.lab.sshd_lab import ROOT, Sshd, Wire, quoted, running
 
@@ -29,7 +29,7 @@ import sys
 sys.path.insert(0, {code!r})
 from pathlib import Path
 from harness.clock import SystemClock
-from hasync import agent
+from hasync.peer import agent
 from hasync.settings import Folders, Settings, Signing
 base = Path({base!r})
 folders = Folders(base)

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hasync.exclusions import excluded, rules
+from hasync.files.exclusions import excluded, rules
 
 PARTS = st.sampled_from(
     (

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from hasync.address import PeerAddress
-from hasync.agent import check_receiver, is_request
 from hasync.failure import Stop
-from hasync.hello import SENTINEL, Hello, Request, parse_answer, readable
+from hasync.peer.address import PeerAddress
+from hasync.peer.agent import check_receiver, is_request
+from hasync.peer.hello import SENTINEL, Hello, Request, parse_answer, readable
 from hasync.role import MAX_EPOCH, Role, RoleFact, parse
 
 SITES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", fullmatch=True)

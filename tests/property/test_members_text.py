@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from hasync.members import Member, encode, parse
-from hasync.tar import Kind, safe_target
+from hasync.files.members import Member, encode, parse
+from hasync.files.tar import Kind, safe_target
 
 FOLDER = Member("ngp", Kind.FOLDER, 0o755, 0, 0, "root", "root", 0)
 NAMES = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20)

@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from hasync.backup import Kind, SetName, SetState, State, StoredSet
-from hasync.retention import DAY_NS, FUTURE_NS, made_at_ns, plan
+from hasync.sets.backup import Kind, SetName, SetState, State, StoredSet
+from hasync.sets.retention import DAY_NS, FUTURE_NS, made_at_ns, plan
 from hasync.settings import Retention
 
 START_NS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.manifest import FileEntry, Files, canonical, parse_object, safe_path
-from hasync.backup import SetName, SetState, State
-from hasync.manifest import SetManifest, checked_id, checked_site
+from hasync.sets.backup import SetName, SetState, State
+from hasync.sets.manifest import SetManifest, checked_id, checked_site
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 WORDS = st.text("abc.-_ é中/\\\n\0", max_size=12)

@@ -7,9 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from hasync.facts import DatabaseFacts
-from hasync.schema import fingerprint
-from hasync.sql import MAX_NAME_BYTES, assignment, conninfo, literal, parse_qualified, qualified
+from hasync.database.facts import DatabaseFacts
+from hasync.database.schema import fingerprint
+from hasync.database.sql import (
+    MAX_NAME_BYTES,
+    assignment,
+    conninfo,
+    literal,
+    parse_qualified,
+    qualified,
+)
 
 CHARS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 NAMES = st.text(CHARS, min_size=1, max_size=15).filter(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError, WireError
-from hasync.tar import END, Header, Kind, Reader, encode, padding
+from hasync.files.tar import END, Header, Kind, Reader, encode, padding
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=40)
 PATHS = (

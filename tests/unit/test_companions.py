@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from hasync.companions import Companions, Marker, Place, Preserved, Replaced
-from hasync.databases import Databases, Known
-from hasync.properties import DatabaseRole, Grant, Membership, Properties, Setting
-from hasync.provision import create, missing_roles, properties, roles_of
+from hasync.database.companions import Companions, Marker, Place, Preserved, Replaced
+from hasync.database.databases import Databases, Known
+from hasync.database.properties import DatabaseRole, Grant, Membership, Properties, Setting
+from hasync.database.provision import create, missing_roles, properties, roles_of
 
 NAMES = Companions("ngp")
 ID = "1a2b3c4d" + "0" * 24

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from harness.errors import InputError
-from hasync.facts import DatabaseFacts, SequenceValue, compare, content_differences
-from hasync.properties import DatabaseRole, Grant, Membership, Properties, Setting
+from hasync.database.facts import DatabaseFacts, SequenceValue, compare, content_differences
+from hasync.database.properties import DatabaseRole, Grant, Membership, Properties, Setting
 
 PROPERTIES = Properties(
     owner="app",

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import InputError
-from hasync.exclusions import excluded, kept_by_host, parse, rules
+from hasync.files.exclusions import excluded, kept_by_host, parse, rules
 
 JBOSS = "ngp/jboss-as-7.2.0.Final/standalone"
 

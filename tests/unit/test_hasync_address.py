@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import InputError
-from hasync.address import PeerAddress
+from hasync.peer.address import PeerAddress
 
 
 @pytest.mark.parametrize(

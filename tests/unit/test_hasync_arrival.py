@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hasync.arrival import (
+from hasync.durable import free_bytes as free_on_disk
+from hasync.failure import Exit, Stop
+from hasync.peer.arrival import (
     ARRIVED,
     free_bytes,
     hold_for_receiver,
@@ -15,8 +17,6 @@ from hasync.arrival import (
     wake,
     without_receivers,
 )
-from hasync.durable import free_bytes as free_on_disk
-from hasync.failure import Exit, Stop
 from hasync.settings import Database, Folders, Settings, Signing
 
 ID = "0123456789abcdef" * 2

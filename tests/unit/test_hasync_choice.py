@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hasync.arrival import ARRIVED, wake
-from hasync.backup import Kind, SetName, SetState, State, StoredSet
-from hasync.choice import SENT, backlog, candidates, restored_order
+from hasync.commands.choice import SENT, backlog, candidates, restored_order
 from hasync.failure import Stop
-from hasync.manifest import SetManifest
-from hasync.wakeup import waiting
+from hasync.peer.arrival import ARRIVED, wake
+from hasync.peer.wakeup import waiting
+from hasync.sets.backup import Kind, SetName, SetState, State, StoredSet
+from hasync.sets.manifest import SetManifest
 
 NOW_NS = 10**18
 MINUTE_NS = 60 * 10**9

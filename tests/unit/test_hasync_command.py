@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError, ToolError
-from hasync.command import Command, Context, Outcome, run
-from hasync.ending import changed_since
+from hasync.commands.command import Command, Context, Outcome, run
+from hasync.commands.ending import changed_since
+from hasync.commands.process import Signals
+from hasync.commands.run_lock import is_held, locked
 from hasync.failure import Exit, Interrupted, Stop
 from hasync.operation import Operation
-from hasync.process import Signals
-from hasync.run_lock import is_held, locked
 
 HERE = Path(__file__).parents[2]
 SETTINGS = """
@@ -308,7 +308,7 @@ def test_logs_stay_on_one_line(host: Host) -> None:
 
 PROGRAM = """
 import os, sys, time
-from hasync.command import Command, Outcome, run
+from hasync.commands.command import Command, Outcome, run
 from dataclasses import dataclass
 @dataclass
 class W:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.cron import parse_crontab
-from hasync.client_versions import table
-from hasync.options import ngpsync_options, pgsync_options
-from hasync.verbs import VERBS, hasync_options
+from hasync.commands.client_versions import table
+from hasync.commands.options import ngpsync_options, pgsync_options
+from hasync.commands.verbs import VERBS, hasync_options
 
 HERE = Path(__file__).parents[2]
 GUIDE = (HERE / "docs/warm-standby.md").read_text(encoding="utf-8")

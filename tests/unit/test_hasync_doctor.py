@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.clock import SystemClock
-from hasync import doctor
-from hasync.checks import Level
-from hasync.command import Context
+from hasync.commands import doctor
+from hasync.commands.checks import Level
+from hasync.commands.command import Context
 from hasync.settings import Application, Database, Folders, Service, Settings, Signing
 
 FALSE = Service(status=("/bin/sh", "-c", "exit 3"))

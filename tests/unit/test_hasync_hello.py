@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import InputError
 from hasync.failure import Exit, Stop
-from hasync.hello import (
+from hasync.peer.hello import (
     MAX_REQUEST_BYTES,
     SENTINEL,
     Hello,

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import InputError
-from hasync.options import NgpsyncOptions, PgsyncOptions, ngpsync_options, pgsync_options
+from hasync.commands.options import NgpsyncOptions, PgsyncOptions, ngpsync_options, pgsync_options
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hasync.patience import Patience
+from hasync.peer.patience import Patience
 
 SECOND_NS = 10**9
 

@@ -119,6 +119,6 @@ def test_it_holds_no_more_than_it_needs(pyz: Path) -> None:
     """hasync, and of harness only what it imports."""
     names = zipfile.ZipFile(pyz).namelist()
 
-    assert "hasync/cli.py" in names
+    assert "hasync/commands/cli.py" in names
     assert {name.split("/")[0] for name in names} == {"__main__.py", "hasync", "harness"}
     assert "harness/analytics.py" not in names

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from hasync.record import RunRecord, began, encode, ended, parse
+from hasync.commands.record import RunRecord, began, encode, ended, parse
 
 
 def run(before: dict[str, RunRecord], code: int, at_ns: int = 100) -> dict[str, RunRecord]:

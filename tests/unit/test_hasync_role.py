@@ -6,9 +6,10 @@ import pytest
 
 from harness.clock import ManualClock
 from harness.errors import InputError
-from hasync import peer_file, role_file
+from hasync import role_file
 from hasync.failure import Exit, Stop
-from hasync.hello import Hello
+from hasync.peer import peer_file
+from hasync.peer.hello import Hello
 from hasync.role import (
     Role,
     RoleFact,

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import InputError
-from hasync.backup import Kind, SetName, SetState, State, StoredSet
-from hasync.checks import Judged, Level, Thresholds, check
-from hasync.manifest import SetManifest
-from hasync.record import RunRecord, began, ended
+from hasync.commands.checks import Judged, Level, Thresholds, check
+from hasync.commands.record import RunRecord, began, ended
+from hasync.commands.status import Gathered, PeerSeen, of, span
 from hasync.role import Role, RoleFact, SiteFact
-from hasync.status import Gathered, PeerSeen, of, span
+from hasync.sets.backup import Kind, SetName, SetState, State, StoredSet
+from hasync.sets.manifest import SetManifest
 
 HOUR_NS = 3600 * 10**9
 NOW_NS = 500_000 * HOUR_NS

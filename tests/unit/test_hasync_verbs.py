@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from hasync.cli import ACTS, main
-from hasync.client_versions import affected, parse, table
-from hasync.options import VERSION
-from hasync.plan import procedure_lines
+from hasync.commands.cli import ACTS, main
+from hasync.commands.client_versions import affected, parse, table
+from hasync.commands.options import VERSION
+from hasync.commands.plan import procedure_lines
+from hasync.commands.verbs import VERBS, HasyncOptions, hasync_options
 from hasync.steps import PROCEDURES
-from hasync.verbs import VERBS, HasyncOptions, hasync_options
 
 HERE = Path(__file__).parents[2]
 

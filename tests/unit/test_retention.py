@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from harness.errors import InputError
-from hasync.backup import Kind, SetName, SetState, State, StoredSet
-from hasync.retention import DAY_NS, RetentionPlan, plan
+from hasync.sets.backup import Kind, SetName, SetState, State, StoredSet
+from hasync.sets.retention import DAY_NS, RetentionPlan, plan
 from hasync.settings import Retention
 
 NOW_NS = int(datetime(2026, 11, 22, 6, tzinfo=UTC).timestamp()) * 10**9

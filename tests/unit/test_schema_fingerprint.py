@@ -1,6 +1,6 @@
 """The fingerprint of a schema: equal for equal schemas, whoever wrote the text."""
 
-from hasync.schema import fingerprint, sequence_values
+from hasync.database.schema import fingerprint, sequence_values
 
 HEAD = """--
 -- PostgreSQL database dump

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from hasync import store as store_module
-from hasync.backup import State, StoredSet
 from hasync.durable import sync_tree
 from hasync.failure import Exit, Stop
-from hasync.inbox import KEPT_QUARANTINED, OLD_NS
-from hasync.store import Store
+from hasync.sets import store as store_module
+from hasync.sets.backup import State, StoredSet
+from hasync.sets.inbox import KEPT_QUARANTINED, OLD_NS
+from hasync.sets.store import Store
 from tests.set_bench import AT_NS, everything, make_keys, make_store, publish, send
 
 

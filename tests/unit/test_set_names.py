@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.manifest import FileEntry
-from hasync.backup import (
+from hasync.sets.backup import (
     Catalogue,
     Kind,
     SetName,
@@ -17,7 +17,7 @@ from hasync.backup import (
     may_retry,
     newest,
 )
-from hasync.manifest import SetManifest
+from hasync.sets.manifest import SetManifest
 
 MINUTE_NS = 60 * 10**9
 VERIFIED = SetState(State.VERIFIED)

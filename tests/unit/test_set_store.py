@@ -10,11 +10,11 @@ import pytest
 from harness.clock import ManualClock
 from harness.errors import InputError
 from harness.manifest import canonical
-from hasync.backup import Kind, SetState, State, newest
 from hasync.failure import Exit, Stop
-from hasync.manifest import SetManifest
+from hasync.sets.backup import Kind, SetState, State, newest
+from hasync.sets.manifest import SetManifest
+from hasync.sets.store import Store
 from hasync.settings import Folders, Signing
-from hasync.store import Store
 from tests.set_bench import FILES, everything, make_keys, make_store, publish
 
 PLACES = ["manifest.json", "manifest.sig", *(f"data/{path}" for path in FILES)]

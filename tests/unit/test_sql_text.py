@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import InputError
-from hasync.sql import assignment, conninfo, ident, literal, parse_qualified, qualified
+from hasync.database.sql import assignment, conninfo, ident, literal, parse_qualified, qualified
 
 
 def test_a_name_too_long_is_refused() -> None:

@@ -1,0 +1,1 @@
+"""pgsync, ngpsync and hasync: command lines, runs, and what stays on record."""

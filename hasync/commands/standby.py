@@ -1,0 +1,219 @@
+"""The edge of pgsync on the standby: take in what has come, restore the newest, keep.
+
+    look ──▶ a set newer than what is live? ──yes──▶ restore ──▶ keep ──▶ end
+      ▲                │ no                             │ failed
+      └── woken ── wait on state/arrived ◀──────────────┘  (an older one is tried first)
+
+Law: the set of today is waited for even when that of yesterday failed a minute ago.
+"""
+
+import logging
+from dataclasses import dataclass, field
+
+from harness.errors import InputError
+from hasync.commands.active import Told, prune, settings_role
+from hasync.commands.choice import candidates
+from hasync.commands.command import Context, Outcome
+from hasync.commands.options import PgsyncOptions
+from hasync.commands.plan import procedure_lines
+from hasync.database.load import SetRefusedError
+from hasync.database.restore import RestoreResult, restore
+from hasync.failure import Exit, Stop
+from hasync.peer import arrival, peer_file
+from hasync.peer.wakeup import Arrivals, waiting
+from hasync.role import SiteFact, may_restore
+from hasync.service import probe
+from hasync.sets.backup import State, StoredSet
+from hasync.sets.store import Store
+
+logger = logging.getLogger(__name__)
+
+RESCAN_S = 30.0  # a lost wake-up costs no more than this
+_FOR_ALL = frozenset({Exit.REFUSED, Exit.RECOVER, Exit.CONFIG, Exit.LOCKED})  # no other set helps
+_OF_THE_SET = frozenset({Exit.NOT_VERIFIED, Exit.TRUST})
+
+
+@dataclass(slots=True)
+class _Wait:
+    """One run's wait for a set that can be restored."""
+
+    context: Context
+    store: Store
+    options: PgsyncOptions
+    told: Told
+    tried: set[str] = field(default_factory=set)
+    troubles: list[Stop] = field(default_factory=list)
+
+    def until(self, deadline_ns: int, arrivals: Arrivals) -> bool:
+        """Say whether a set became the live database before *deadline_ns*.
+
+        Raises:
+            Stop: a guard that forbids every restore here.
+        """
+        clock = self.context.clock
+        while True:
+            take_in(self.context, self.store)
+            if self._one_of(self._next()):
+                return True
+            left_s = (deadline_ns - clock.monotonic_ns()) / 1e9
+            if left_s <= 0:
+                return False
+            arrivals.wait(min(left_s, RESCAN_S))
+            refuse_unless_standby(self.context)
+
+    def _next(self) -> tuple[StoredSet, ...]:
+        """Return the sets that this run has not tried yet, the newest first."""
+        role = settings_role(self.context)
+        now_ns = self.context.clock.wall_ns()
+        site = self.context.settings.site
+        found = candidates(self.store.scan().sets, site, role.epoch, now_ns, self.tried)
+        self.tried |= {one.id for one in found}
+        return found
+
+    def _one_of(self, found: tuple[StoredSet, ...]) -> bool:
+        """Say whether one of *found* is live now; an older one is tried when the set is at fault.
+
+        Where it was something else (no space, a lost server), an older set would meet the same.
+        """
+        for stored in found:
+            stop = self._attempt(stored)
+            if stop is None:
+                return True
+            logger.warning("not restored set=%s why=%s", stored.id, stop)
+            if stop.code in _FOR_ALL:
+                raise stop
+            self.troubles.append(stop)
+            if not isinstance(stop, SetRefusedError) and stop.code not in _OF_THE_SET:
+                return False
+        return False
+
+    def _attempt(self, stored: StoredSet) -> Stop | None:
+        """Return what stood against *stored*; None when it is the live database now."""
+        if stored.state.state is State.NEW:
+            stored = self.store.verify(stored)
+            if not stored.proved:
+                return Stop(Exit.NOT_VERIFIED, stored.path, fact=stored.state.why)
+        try:
+            result = restore(
+                self.context.settings,
+                self.store,
+                stored,
+                self.context.clock,
+                self.context.log,
+                jobs=self.options.jobs,
+                peer=known_peer(self.context),
+            )
+        except Stop as stop:
+            return stop
+        except InputError as error:  # signed, and still no facts of a database
+            return Stop(Exit.NOT_VERIFIED, stored.path, fact=str(error))
+        tell(self.told, self.store, stored, result)
+        return None
+
+
+def run(context: Context, store: Store, options: PgsyncOptions) -> Outcome:
+    """Return how waiting and restoring went.
+
+    Raises:
+        Stop: this site may not be restored into.
+    """
+    refuse_unless_standby(context)
+    told = Told()
+    waited = _Wait(context, store, options, told)
+    deadline_ns = context.clock.monotonic_ns() + options.timeout_s * 10**9
+    with waiting(context.settings.folders.state) as arrivals:
+        restored = waited.until(deadline_ns, arrivals)
+    troubles = [str(stop) for stop in waited.troubles]
+    if restored:
+        told.attention += troubles  # an older set is live: somebody should look at the newer one
+    elif waited.troubles:
+        told.trouble = waited.troubles[0]
+    else:
+        told.trouble = Stop(
+            Exit.TIMEOUT,
+            "no new set has come",
+            fact=f"within {options.timeout_s} s; what is live stays live",
+            fix="look at pgsync on the active site",
+        )
+    prune(context, store, options.backups, told)
+    return told.outcome()
+
+
+def take_in(context: Context, store: Store) -> None:
+    """Take whole sets out of the inbox: their sender may have died before its commit."""
+    if not store.waiting():
+        return
+    try:
+        with arrival.without_receivers(context.settings.folders, wait_s=0.0):
+            for set_id in store.waiting():
+                _receive(store, set_id)
+    except Stop as stop:  # a receiver is at work: its sender will commit
+        logger.info("inbox in use why=%s", stop)
+
+
+def _receive(store: Store, set_id: str) -> None:
+    try:
+        stored = store.receive(set_id)
+    except Stop as stop:
+        logger.warning("not taken in set=%s why=%s", set_id, stop)
+        return
+    logger.info("taken in set=%s path=%s", set_id, stored.path)
+
+
+def refuse_unless_standby(context: Context) -> None:
+    """Return when this site may be restored into, as far as role, service and peer say.
+
+    Raises:
+        Stop: it may not.
+    """
+    service = probe(context.settings.service)
+    stop = may_restore(settings_role(context), service, known_peer(context))
+    if stop is not None:
+        raise stop
+
+
+def known_peer(context: Context) -> SiteFact | None:
+    """Return what the other site said of itself last: that can only forbid."""
+    hello = peer_file.remembered(context.settings.folders.state)
+    return hello.fact if hello else None
+
+
+def tell(told: Told, store: Store, stored: StoredSet, result: RestoreResult) -> None:
+    """Put on record what a restore did; its whole time is the measured RTO."""
+    took_s = round(sum(result.seconds.values()), 3)
+    now = store.scan().by_id(stored.id)
+    if now is not None:
+        store.mark(now, State.RESTORED, restore_s=took_s, blocked_s=round(result.blocked_s, 3))
+    told.lines.append(f"restored {stored.name.text}: {result.rows} rows in {took_s:.1f} s")
+    if result.tail:
+        told.lines.append(f"kept as a tail: {result.parked}")
+        told.attention.append(f"{result.parked} holds rows of its own: hasync tail diff")
+    if result.roles:
+        told.attention.append(f"roles created without a password: {', '.join(result.roles)}")
+    told.facts["restored"] = {
+        "id": stored.id,
+        "name": stored.name.text,
+        "rows": result.rows,
+        "took_s": took_s,
+        "blocked_s": round(result.blocked_s, 3),
+        "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
+        "parked": result.parked,
+        "tail": result.tail,
+        "pruned": list(result.pruned),
+    }
+
+
+def shown(context: Context, store: Store, options: PgsyncOptions) -> Outcome:
+    """Return what `run` would do now.
+
+    Raises:
+        Stop: this site may not be restored into.
+    """
+    refuse_unless_standby(context)
+    role = settings_role(context)
+    now_ns = context.clock.wall_ns()
+    found = candidates(store.scan().sets, context.settings.site, role.epoch, now_ns)
+    lines = [f"would restore {found[0].name.text}"] if found else []
+    lines += [] if found else [f"would wait up to {options.timeout_s} s for a new set, then:"]
+    lines += [*procedure_lines("restore"), *procedure_lines("keep")]
+    return Outcome(Exit.OK, tuple(lines), {"candidates": [one.name.text for one in found]})

@@ -1,0 +1,1 @@
+"""The database: dumped in one snapshot, restored beside the live one, exchanged by name."""

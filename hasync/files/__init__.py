@@ -1,0 +1,1 @@
+"""The application's files: packed, unpacked exactly as signed, exchanged by rename."""

@@ -1,0 +1,1 @@
+"""Backup sets: what they are, where they lie, which of them stay."""
