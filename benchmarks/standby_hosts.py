@@ -134,6 +134,36 @@ class Host:
         return path
 
 
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Both, and the servers that run on them."""
+
+    a: Host
+    b: Host
+    servers: tuple[int, ...]
+
+    def cpu_s(self) -> float:
+        """Return the processor seconds of all commands that have ended, and of the servers.
+
+        On a busy machine they say more of a program than the clock does.
+        """
+        own = os.times()
+        ticks = sum(_ticks(server, whole=True) for server in self.servers)
+        for server in self.servers:
+            children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+            ticks += sum(_ticks(int(child), whole=False) for child in children)
+        return own.children_user + own.children_system + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int, *, whole: bool) -> int:
+    """Return the ticks that a process has used; *whole*: with its children that have ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0  # it has ended: its parent has its ticks
+    return sum(map(int, fields[11 : 15 if whole else 13]))
+
+
 def as_owner() -> list[str]:
     """Return the words that make a program run as the ordinary user: PostgreSQL refuses root."""
     if os.geteuid() != 0:
@@ -142,7 +172,7 @@ def as_owner() -> list[str]:
 
 
 @contextlib.contextmanager
-def two_hosts(parent: Path, *, fsync: bool) -> Iterator[tuple[Host, Host]]:
+def two_hosts(parent: Path, *, fsync: bool) -> Iterator[Hosts]:
     """Give both hosts, running, below a new folder of *parent*; all of it goes with the block."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found or not shutil.which("sshd", path=PATH):
@@ -151,23 +181,24 @@ def two_hosts(parent: Path, *, fsync: bool) -> Iterator[tuple[Host, Host]]:
         folder = Path(tempfile.mkdtemp(prefix="hb", dir=parent))  # socket paths are short
         stack.callback(shutil.rmtree, folder)
         folder.chmod(0o755)
-        subprocess.run([ROOT / "tools/make-hasync-pyz", folder / "hasync"], check=True)
+        subprocess.run(
+            ["/usr/bin/python3", ROOT / "tools/make-hasync-pyz", folder / "hasync"], check=True
+        )
         a, b = (Host(name, folder / name, found[-1].parent) for name in "ab")
         for host in (a, b):
             _furnish(host, fsync=fsync)
         port = _free_port()
         _acquaint(a, b, port)
-        for host in (a, b):
-            server = host.start("postgres", "-D", host.folder / "data", log="postgres.log")
+        servers = [host.start("postgres", "-D", host.folder / "data", log="log") for host in (a, b)]
+        servers.append(sshd(b, port))
+        for server in servers:
             stack.callback(_end, server)
-        sshd = host_sshd(b, port)
-        stack.callback(_end, sshd)
         for host in (a, b):
             host.shell(f"until pg_isready -q -h {host.socket}; do sleep 0.05; done")
-        yield a, b
+        yield Hosts(a, b, tuple(server.pid for server in servers))
 
 
-def host_sshd(host: Host, port: int) -> subprocess.Popen[bytes]:
+def sshd(host: Host, port: int) -> subprocess.Popen[bytes]:
     """Return the running sshd of *host*."""
     config = host.write("ssh/sshd_config", SSHD.format(folder=host.folder, port=port))
     return host.start("/usr/sbin/sshd", "-D", "-e", "-f", config, log="sshd.log")

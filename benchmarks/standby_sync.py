@@ -20,9 +20,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
-from benchmarks.standby_hosts import NAME, OWNER, Host, two_hosts
+from benchmarks.standby_hosts import NAME, OWNER, Host, Hosts, two_hosts
 from harness.clock import SystemClock
 from tests.fault.postgres_wire import Address, Connection, ServerError
 
@@ -64,6 +65,7 @@ class Round:
     steps: Mapping[str, float]
     whole_s: float
     live_s: float  # from the beginning until clients get the new rows
+    cpu_s: float  # of processors, at both hosts
     load: float  # of the machine in the minute before, from its other users too
 
 
@@ -124,13 +126,15 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="on a real disk")  # noqa: S108 - made with mkdtemp
     parser.add_argument("--no-fsync", action="store_true", help="servers that never flush")
     options = parser.parse_args()
-    with two_hosts(options.folder, fsync=not options.no_fsync) as (a, b):
-        size_mb = filled(a, options.mb, options.tables, options.jobs)
+    with two_hosts(options.folder, fsync=not options.no_fsync) as hosts:
+        size_mb = filled(hosts.a, options.mb, options.tables, options.jobs)
         _say(f"{size_mb} MB, {BIG} big and {options.tables} small tables, {options.jobs} jobs")
         found = Found()
         for number in range(options.rounds):
-            ways = [lambda: found.bare.append(bare(a, b, options.jobs))]
-            ways.append(lambda: found.day(a, b, options.jobs))
+            ways: tuple[Callable[[], object], ...] = (
+                lambda: found.bare.append(bare(hosts, options.jobs)),
+                lambda: found.day(hosts, options.jobs),
+            )
             for way in ways if number % 2 == 0 else ways[::-1]:
                 way()
             found.told()
@@ -153,14 +157,15 @@ def filled(host: Host, size_mb: int, small: int, jobs: int) -> int:
     return int(host.sql("select pg_database_size(current_database())")) // 1_000_000
 
 
-def bare(a: Host, b: Host, jobs: int) -> Round:
+def bare(hosts: Hosts, jobs: int) -> Round:
     """Return how long the pipeline took, that every admin knows."""
+    a, b = hosts.a, hosts.b
     b.run("rm", "-rf", "bare")
     b.sql(f"drop database if exists {NAME}_bare", "postgres")
     b.run("mkdir", "bare")
     a.run("rm", "-rf", "bare")
     a.run("mkdir", "bare")
-    load = _settled(a, b)
+    load, cpu_s = _settled(a, b), hosts.cpu_s()
     ssh = f"ssh -F {a.folder}/ssh/to_shell"
     lines: tuple[tuple[str, Host, str], ...] = (
         ("dump", a, f"pg_dump -Fd -Z0 -j{jobs} -h {a.socket} -f bare/dump {NAME}"),
@@ -171,11 +176,9 @@ def bare(a: Host, b: Host, jobs: int) -> Round:
         ("createdb", b, f"createdb -h {b.socket} -T template0 {NAME}_bare"),
         ("pg_restore", b, f"pg_restore -e -j{jobs} -h {b.socket} -d {NAME}_bare bare/dump"),
     )
-    steps = {
-        name: _timed(lambda host=host, line=line: host.shell(line)) for name, host, line in lines
-    }
+    steps = {name: _timed(partial(host.shell, line)) for name, host, line in lines}
     whole_s = sum(steps.values())
-    return Round(steps, whole_s, whole_s, load)
+    return Round(steps, whole_s, whole_s, hosts.cpu_s() - cpu_s, load)
 
 
 def _settled(*hosts: Host) -> float:
@@ -192,14 +195,15 @@ def _timed(work: Callable[[], object]) -> float:
     return time.monotonic() - begun_s
 
 
-def hasync(a: Host, b: Host, jobs: int, client: Client) -> Round:
+def hasync(hosts: Hosts, jobs: int, client: Client) -> Round:
     """Return how long a day of pgsync took, from its start at a to its end at b."""
+    a, b = hosts.a, hosts.b
     journals = [*a.base.glob("state/done/*"), *b.base.glob("state/done/*")]
     run_b = b.start(
         *_program(b, "pgsync"), "-j", str(jobs), "-t", str(WAIT_S), "127.0.0.1", log="pgsync.out"
     )
     _until(lambda: (b.base / "state/arrived").exists() and _is_running(b), "the standby waits")
-    load = _settled(a, b)
+    load, cpu_s = _settled(a, b), hosts.cpu_s()
     begun_ns, begun_s = SystemClock().wall_ns(), time.monotonic()
     run_a = a.start(*_program(a, "pgsync"), "-j", str(jobs), "127.0.0.1", log="pgsync.out")
     journal = b.base / "state/restore.jsonl"
@@ -215,7 +219,8 @@ def hasync(a: Host, b: Host, jobs: int, client: Client) -> Round:
     new = {path for host in (a, b) for path in host.base.glob("state/done/*")} - set(journals)
     steps, live_ns = _steps(new)
     steps["between the steps"] = whole_s - sum(steps.values())
-    return Round(steps, whole_s, (live_ns - begun_ns) / 1e9, load)
+    used_s = hosts.cpu_s() - cpu_s
+    return Round(steps, whole_s, (live_ns - begun_ns) / 1e9, used_s, load)
 
 
 def _program(host: Host, name: str, *words: str) -> list[str]:
@@ -275,15 +280,15 @@ class Found:
     swaps: list[Client] = field(default_factory=list)
     rollbacks: list[float] = field(default_factory=list)
 
-    def day(self, a: Host, b: Host, jobs: int) -> None:
+    def day(self, hosts: Hosts, jobs: int) -> None:
         """Measure a day of hasync, and a rollback there and back where there is a way back."""
-        client = Client(Address(b.socket, NAME, OWNER))
-        self.hasync.append(hasync(a, b, jobs, client))
+        client = Client(Address(hosts.b.socket, NAME, OWNER))
+        self.hasync.append(hasync(hosts, jobs, client))
         if len(self.hasync) == 1:
             return  # the first restore replaces nothing
         self.swaps.append(client)
         for _ in range(2):
-            took_s, client = rollback(b)
+            took_s, client = rollback(hosts.b)
             self.rollbacks.append(took_s)
             self.swaps.append(client)
 
@@ -303,7 +308,9 @@ class Found:
             medians = _medians(rounds)
             for step, seconds in medians.items():
                 _say(f"  {seconds:8.2f} s  {step}")
-            _say(f"  {statistics.median(one.whole_s for one in rounds):8.2f} s  whole")
+            cpu_s = statistics.median(one.cpu_s for one in rounds)
+            whole_s = statistics.median(one.whole_s for one in rounds)
+            _say(f"  {whole_s:8.2f} s  whole; {cpu_s:.2f} s of processors")
         ratio = statistics.median(map(_ratio, self.bare, self.hasync))
         self._tell_ratio(ratio)
         gap_s = max((one.gap_s for one in self.swaps), default=0.0)
@@ -330,7 +337,11 @@ class Found:
         live = statistics.median(
             own.live_s / bare.whole_s for bare, own in zip(self.bare, self.hasync, strict=True)
         )
+        cpu = statistics.median(
+            own.cpu_s / bare.cpu_s for bare, own in zip(self.bare, self.hasync, strict=True)
+        )
         _say(f"ratio without these: {like:.2f}; until the new rows are live: {live:.2f}")
+        _say(f"ratio of processor seconds, all of it: {cpu:.2f}")
 
 
 def _ratio(bare: Round, own: Round) -> float:

@@ -76,7 +76,8 @@ def signers(
 
     Raises:
         SignatureError: nobody's whom *allowed_signers* names.
-        InputError: no such file of allowed signers.
+        InputError: no such file of allowed signers, or a line of it that names nobody: whose the
+            signature is cannot be said then.
         ToolError: ssh-keygen is not there, or did not end.
     """
     _need(allowed_signers)
@@ -85,6 +86,7 @@ def signers(
     names = [word for line in said.text.splitlines() for word in line.split(",")]
     names = [name for name in names if _WORD.fullmatch(name)]
     if said.exit_code != 0 or not names:
+        _must_be_read(allowed_signers, said)
         raise SignatureError(
             f"signature refused ({said.complaint})", fix=f"see who is trusted in {allowed_signers}"
         )
@@ -118,6 +120,27 @@ def _need(allowed_signers: Path) -> None:
             file=str(allowed_signers),
             fix='one line each: SITE namespaces="..." ssh-ed25519 AAAA...',
         )
+
+
+def _must_be_read(allowed_signers: Path, said: CommandOutput) -> None:
+    """Tell a line that ssh-keygen cannot read from a signer who is not there.
+
+    It has a "missing key" in empty lines too, and goes on: those are right. An expired key is told
+    in the same way, and is the signer's.
+    """
+    lines = allowed_signers.read_bytes().decode("utf-8", "replace").split("\n")
+    words = said.stderr.decode("utf-8", "backslashreplace")
+    unread = rf"^{re.escape(str(allowed_signers))}:(\d+): (?:invalid|missing) key"
+    for number in re.findall(unread, words, re.MULTILINE):
+        text = lines[int(number) - 1].strip() if int(number) <= len(lines) else ""
+        if text:
+            raise InputError(
+                "a line that ssh-keygen cannot read, so it may be the signer's",
+                file=str(allowed_signers),
+                field=f"line {number}",
+                value=text[:80],
+                fix='SITE namespaces="..." ssh-ed25519 AAAA..., with the whole public key',
+            )
 
 
 def _word(text: str, field: str) -> str:

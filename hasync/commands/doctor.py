@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.child import ENV, run
 from harness.cron import CronEntry, parse_crontab
 from harness.errors import HarnessError, InputError
+from harness.signature import sign, signers, verify
 from hasync import durable, role_file
 from hasync.commands import client_versions
 from hasync.commands.checks import FUTURE_NS, Level
@@ -24,18 +25,22 @@ from hasync.peer.hello import Hello
 from hasync.role import Role, ServiceState, conflict
 from hasync.service import probe
 from hasync.sets import base_folder
+from hasync.sets.manifest import NAMESPACE
 from hasync.sets.store import Store
 from hasync.settings import Database, Settings
 
 Findings = Iterator[tuple[Level, str]]
 LIMIT_S = 20.0
 TOOLS = ("ssh", "ssh-keygen", "rsync", "zstd")
+SIGNERS_BYTES = 1 << 20
 CLIENTS = ("psql", "pg_dump", "pg_restore", "pg_ctl")
 CRONTABS = ("/etc/crontab", "/etc/cron.d")
 _HOLES = (
     "pg_restore {}.{} is open to {}: a crafted archive runs code. Mended from {} on. Sets are "
     "authenticated before it reads them, so only a signer could use it"
 )
+_PROBE = b"doctor"  # signed and verified, and kept nowhere
+_LINE = 'a line for each site: SITE namespaces="hasync-set" ssh-ed25519 AAAA...'
 _ASK_VENDOR = (
     "JBoss keeps deployments and journals in standalone/data, OpenLDAP its directory in "
     "openldap/var: ask the vendor whether they are needed"
@@ -79,15 +84,25 @@ def _folders(settings: Settings) -> Findings:
 
 def _keys(settings: Settings) -> Findings:
     signing = settings.signing
-    yield from _file(signing.key, 0o077, "the signing key")
-    yield from _file(signing.allowed_signers, 0o022, "the allowed signers")
-    try:
-        text = durable.read(signing.allowed_signers, 1 << 20).decode("utf-8", "replace")
-    except InputError:
+    found = [
+        *_file(signing.key, 0o077, "the signing key"),
+        *_file(signing.allowed_signers, 0o022, "the allowed signers"),
+    ]
+    yield from found
+    if any(level is Level.CRITICAL for level, _ in found):
         return
-    if settings.site not in {line.split(" ")[0] for line in text.splitlines()}:
-        fix = f'add a line: {settings.site} namespaces="hasync-set" ssh-ed25519 AAAA...'
-        yield Level.WARNING, f"{signing.allowed_signers} has no line for {settings.site}; {fix}"
+    text = durable.read(signing.allowed_signers, SIGNERS_BYTES).decode("utf-8", "replace")
+    names = {line.split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+    if not names - {settings.site, ""}:
+        yield Level.WARNING, f"{signing.allowed_signers} has no line for the other site; {_LINE}"
+    try:
+        signature = sign(_PROBE, signing.key, NAMESPACE)
+        verify(_PROBE, signature, signing.allowed_signers, settings.site, NAMESPACE)
+        signers(_PROBE, signature, signing.allowed_signers, NAMESPACE)
+    except HarnessError as error:
+        yield Level.CRITICAL, f"a set signed here is not believed even here: {error}; {_LINE}"
+    else:
+        yield Level.OK, f"what {settings.site} signs is believed here"
 
 
 def _file(path: Path, forbidden: int, what: str) -> Findings:

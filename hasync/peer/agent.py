@@ -105,13 +105,15 @@ def introduce(settings: Settings, clock: Clock, store: Store, *, restricted: boo
 
 def reply(settings: Settings, clock: Clock, *, restricted: bool) -> tuple[bytes, int]:
     """Return the answer line to the request on stdin, and the exit code."""
+    wrong = Exit.NOT_VERIFIED  # the request; once that is read, a file of ours
     try:
         request = Request.parse(_request(REQUEST_LIMIT_S))
+        wrong = Exit.CONFIG
         return _obey(settings, clock, request, restricted=restricted), Exit.OK
     except Stop as stop:
         return encode_refusal(stop.code, stop.why, stop.fact, stop.fix), stop.code
     except InputError as error:
-        return encode_refusal(Exit.NOT_VERIFIED, str(error)), Exit.NOT_VERIFIED
+        return encode_refusal(wrong, str(error)), wrong
     except (HarnessError, OSError) as error:
         return encode_refusal(Exit.FAILED, str(error)), Exit.FAILED
 

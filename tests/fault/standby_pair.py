@@ -166,7 +166,7 @@ class Pair:
         site.write("hasync.toml", SETTINGS.format(**about))
         site.write("code/other_clock.py", OTHER_CLOCK)
         for name, module in (("pgsync", "pgsync"), ("ngpsync", "ngpsync"), ("hasync", "cli")):
-            text = PROGRAM.format(module=f"hasync.{module}", **about)
+            text = PROGRAM.format(module=f"hasync.commands.{module}", **about)
             site.write(f"bin/{name}", text, 0o755)
         keys = [
             f"site-{one.name} {' '.join((one.files / '.ssh/sign.pub').read_text().split()[:2])}\n"

@@ -272,7 +272,7 @@ class Host:
 
     def run(self, *words: str, program: str = "ngpsync") -> subprocess.CompletedProcess[str]:
         """Return how one command ended."""
-        argv = [sys.executable, "-c", COMMAND.format(f"hasync.{program}"), *words]
+        argv = [sys.executable, "-c", COMMAND.format(f"hasync.commands.{program}"), *words]
         return subprocess.run(
             [*argv, "--config", str(self.config)],
             cwd=ROOT,

@@ -102,6 +102,26 @@ def test_missing_signers_are_not_a_bad_signature(tmp_path: Path) -> None:
     assert str(tmp_path / "none") in str(caught.value)
 
 
+@pytest.mark.parametrize("line", ["site-a ssh-ed25519 AAAA...", "site-a", 'site-a namespaces="x"'])
+def test_line_that_cannot_be_read_is_not_a_bad_signature(tmp_path: Path, line: str) -> None:
+    """It may be the signer's: a good set is not refused because of a typing error here."""
+    path = tmp_path / "allowed"
+    path.write_text(f"\n# site-b left\n{line}\nsite-c {PUBLIC[:-4]}AAAA\n", encoding="ascii")
+    with pytest.raises(InputError, match="line 3 = ") as caught:
+        signers(DATA, SIGNATURE, path, "hasync-set")
+
+    assert not isinstance(caught.value, SignatureError)
+
+
+def test_empty_line_is_none_that_cannot_be_read(tmp_path: Path) -> None:
+    """ssh-keygen complains of it; who is not there is not there all the same."""
+    path = tmp_path / "allowed"
+    path.write_text(f"\n\nsite-c {PUBLIC[:-4]}AAAA\n", encoding="ascii")
+
+    with pytest.raises(SignatureError):
+        signers(DATA, SIGNATURE, path, "hasync-set")
+
+
 @pytest.mark.parametrize("identity", ["", "-Y", "*", "a b", "a,b", "a\n"])
 def test_identity_is_a_plain_name(tmp_path: Path, identity: str) -> None:
     """A pattern, a list or an option is no identity."""

@@ -330,6 +330,26 @@ def test_damaged_file_in_the_inbox_is_sent_again(hosts: Hosts) -> None:
     assert hosts.same(stored)
 
 
+def test_typing_error_in_the_signers_there_costs_no_set(hosts: Hosts) -> None:
+    """The set waits in the inbox: not refused, not sent again, and taken once the line is right."""
+    stored = hosts.made(50_000)
+    signers = hosts.west / "allowed_signers"
+    right = signers.read_bytes()
+    peer = hosts.peer()
+    peer.hello(hosts.own())
+    peer.send(hosts.store.folder(stored), stored.id)
+    signers.write_text("east ssh-ed25519 AAAA...\n")
+    try:
+        with pytest.raises(Stop, match="line 1 = ") as caught:
+            peer.commit(stored.id)
+    finally:
+        signers.write_bytes(right)
+
+    assert caught.value.code is Exit.CONFIG
+    assert f"{stored.id}.part" in hosts.inbox_names()
+    assert peer.commit(stored.id) == stored.id
+
+
 def test_other_content_with_the_same_id_is_refused(hosts: Hosts, tmp_path: Path) -> None:
     """A replayed id with other content is no way to change a committed set (F18)."""
     stored, other = hosts.made(5000), hosts.made(5000)

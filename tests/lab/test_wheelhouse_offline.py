@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.peers import need, need_root
+from tests.loopback.runs import ROOMY
 
 pytestmark = pytest.mark.lab
 
@@ -181,9 +182,13 @@ def test_installation_holds_nothing_of_this_repository(house: House) -> None:
 
 
 def test_run_of_the_lab_passes_offline(house: House, tmp_path: Path) -> None:
-    """The last command of INSTALL ends with 0 and leaves a report."""
+    """The last command of INSTALL ends with 0 and leaves a report.
+
+    Here with times that leave room for a machine that stalls.
+    """
     run = commands((house.folder / "INSTALL").read_text())[-1]
-    done = offline("sh", "-c", f"{run} --out {tmp_path}", cwd=house.folder)
+    roomy = " ".join(f"--set {one}" for one in ROOMY)
+    done = offline("sh", "-c", f"{run} --out {tmp_path} {roomy}", cwd=house.folder)
 
     assert run == "venv/bin/fst run --site sites/loopback.toml"
     assert done.returncode == 0, done.stdout + done.stderr
@@ -194,9 +199,9 @@ def test_cases_under_pytest_pass_offline(house: House, tmp_path: Path) -> None:
     """`pytest --pyargs fst.cases` of the installation runs the same cases."""
     pytest_own = house.folder / "venv" / "bin" / "pytest"
     site = house.folder / "sites" / "loopback.toml"
-    done = offline(
-        pytest_own, "--pyargs", "fst.cases", "-m", "enum", "--fst-site", site, cwd=tmp_path
-    )
+    roomy = [part for one in ROOMY for part in ("--fst-set", one)]
+    argv = [pytest_own, "--pyargs", "fst.cases", "-m", "enum", "--fst-site", site, *roomy]
+    done = offline(*argv, cwd=tmp_path)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"\d+ passed", done.stdout)

@@ -22,6 +22,11 @@ SITE = ROOT / "fixtures/sites/loopback.toml"
 LIMIT_S = 480.0  # for one run; it takes 30 s alone, and longer beside others
 TIMEOUT_MS, HOLD_DOWN_MS = 500, 3000  # of the SBC: a machine that stalls for less changes nothing
 SPACING_MS = 50  # of calls: runs beside each other must not pile up calls between the same parties
+ROOMY = (  # the same times as settings
+    f"sbc.timeout_ms={TIMEOUT_MS}",
+    f"sbc.hold_down_ms={HOLD_DOWN_MS}",
+    f"lab.call_spacing_ms={SPACING_MS}",
+)
 AGAIN = 2  # at most so many more runs after one that a stall spoiled
 Boxes = frozenset[tuple[str, str]]  # step, and target ("" for a site)
 _WAITED = re.compile(r"after ([0-9.]+) s and")

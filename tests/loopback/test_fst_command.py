@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loopback.runs import HOLD_DOWN_MS, TIMEOUT_MS
+from tests.loopback.runs import ROOMY
 
 ROOT = Path(__file__).parent.parent.parent
 LOOPBACK = ROOT / "fixtures" / "sites" / "loopback.toml"
@@ -189,8 +189,7 @@ def _away() -> tuple[str, ...]:
         "lab.caller": "127.0.77.30:0",
     }
     set_ = [f'{key}="{value}"' for key, value in moved.items()]
-    set_ += [f"sbc.timeout_ms={TIMEOUT_MS}", f"sbc.hold_down_ms={HOLD_DOWN_MS}"]
-    return tuple(part for one in set_ for part in ("--set", one))
+    return tuple(part for one in (*set_, *ROOMY) for part in ("--set", one))
 
 
 AWAY = _away()

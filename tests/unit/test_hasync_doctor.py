@@ -1,6 +1,7 @@
 """`hasync doctor` sees what would make the next run fail, and changes nothing."""
 
 import logging
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hasync.commands.checks import Level
 from hasync.commands.command import Context
 from hasync.settings import Application, Database, Folders, Service, Settings, Signing
 
+SITES = ("dallas", "austin")
 FALSE = Service(status=("/bin/sh", "-c", "exit 3"))
 
 
@@ -18,9 +20,10 @@ def host(tmp_path: Path, **more: object) -> Settings:
     """Return the settings of a host whose keys are in order."""
     (tmp_path / "base").mkdir(mode=0o700)
     key, signers = tmp_path / "key", tmp_path / "signers"
-    key.write_text("x")
-    key.chmod(0o600)
-    signers.write_text('dallas namespaces="hasync-set" ssh-ed25519 AAAA\n')
+    words = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key))
+    subprocess.run(words, check=True, timeout=60)
+    public = (tmp_path / "key.pub").read_text()
+    signers.write_text("".join(f'{site} namespaces="hasync-set" {public}' for site in SITES))
     signers.chmod(0o644)
     found = {"site": "dallas", "folders": Folders(tmp_path / "base"), "service": FALSE}
     return Settings(**(found | {"signing": Signing(key, signers)} | more))  # type: ignore[arg-type]
@@ -38,6 +41,8 @@ def test_order_in_keys_is_no_finding(tmp_path: Path) -> None:
 
     assert "signing key" not in told(settings)
     assert "the signing key" in told(settings, Level.OK)
+    assert "what dallas signs is believed here" in told(settings, Level.OK)
+    assert "signers" not in told(settings, Level.WARNING)
 
 
 @pytest.mark.parametrize(("name", "mode"), [("key", 0o640), ("key", 0o604), ("signers", 0o666)])
@@ -57,12 +62,32 @@ def test_missing_key_is_critical(tmp_path: Path) -> None:
     assert "No such file" in told(settings)
 
 
-def test_site_that_nobody_trusts_is_a_warning(tmp_path: Path) -> None:
-    """Its own sets would not verify, not even here."""
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("dallas ", "houston "),
+        ("ssh-ed25519 AAAA", "ssh-ed25519 AAAA... "),
+        ("hasync-set", "another"),
+        ("dallas namespaces", "# dallas namespaces"),
+    ],
+    ids=["another name", "the guide's own dots", "another purpose", "a comment"],
+)
+def test_site_that_nobody_trusts_is_critical(old: str, new: str, tmp_path: Path) -> None:
+    """Its own sets would not verify, not even here: seen by signing something."""
     settings = host(tmp_path)
-    (tmp_path / "signers").write_text("austin ssh-ed25519 AAAA\n")
+    path = tmp_path / "signers"
+    path.write_text(path.read_text().replace(old, new, 1))
 
-    assert "no line for dallas" in told(settings, Level.WARNING)
+    assert "signed here is not believed even here" in told(settings)
+
+
+def test_lone_site_is_a_warning(tmp_path: Path) -> None:
+    """No set of the other site would be believed."""
+    settings = host(tmp_path)
+    path = tmp_path / "signers"
+    path.write_text(path.read_text().split("\n")[0])
+
+    assert "no line for the other site" in told(settings, Level.WARNING)
 
 
 def test_unknown_role_is_critical(tmp_path: Path) -> None:
