@@ -62,6 +62,7 @@ bin = "{bin}"
 data = "{folder}/data"
 manage = false
 [peer]
+site = "{other}"
 ssh = ["ssh", "-F", "{folder}/ssh/to_agent"]
 [service]
 status = ["{status}"]
@@ -90,7 +91,18 @@ class Host:
 
     def argv(self, *words: str | Path) -> list[str]:
         """Return the command line that runs *words* as the hosts' user, with nothing of ours."""
-        who = [*as_owner(), "env", "-i", "-C", str(self.folder), f"PATH={self.bin}:{PATH}"]
+        # in this order: a change of user forgets what is to happen at our death
+        who = [
+            *as_owner(),
+            "setpriv",
+            "--pdeathsig",
+            "TERM",
+            "env",
+            "-i",
+            "-C",
+            str(self.folder),
+            f"PATH={self.bin}:{PATH}",
+        ]
         return [*who, f"HOME={self.folder}", "LC_ALL=C.UTF-8", *map(str, words)]
 
     def run(self, *words: str | Path, stdin: str = "") -> str:
@@ -119,7 +131,7 @@ class Host:
     def start(self, *words: str | Path, log: str) -> subprocess.Popen[bytes]:
         """Return the running command, which dies with us; what it prints goes to the file *log*."""
         with (self.folder / log).open("ab") as out:
-            line = ["setpriv", "--pdeathsig", "INT", *self.argv(*words)]
+            line = self.argv(*words)
             return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     def write(self, name: str, text: str, mode: int = 0o600) -> Path:
@@ -221,7 +233,14 @@ def _furnish(host: Host, *, fsync: bool) -> None:
     for name in ("hasync", "pgsync"):
         host.run("ln", "-s", program, f"bin/{name}")
     status = "/bin/true" if host.name == "a" else "/bin/false"
-    about = {"name": host.name, "folder": host.folder, "bin": host.bin, "status": status}
+    about = {
+        "name": host.name,
+        "other": "ab".replace(host.name, ""),
+        "folder": host.folder,
+        "bin": host.bin,
+        "status": status,
+    }
+    about["other"] = "b" if host.name == "a" else "a"
     host.write("hasync.toml", SETTINGS.format(**about))
 
 

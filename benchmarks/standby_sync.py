@@ -14,6 +14,7 @@ counts, swap); each of its steps is told, so that nobody has to take that for an
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 import threading
@@ -32,7 +33,8 @@ BLOCKED_S, ROLLBACK_S = 1.0, 5.0  # what a swap and a rollback may take
 EVERY_S = 0.005  # between two connections of the client that meets a swap
 BIG = 4  # tables that share the bytes
 ROW_BYTES = 188  # of a big table, with its indexes
-WAIT_S = 1800
+WAIT_S = 900
+WARM_UP = 2  # days until there is a database to replace, and one to drop
 ZSTD = 3  # hasync's level, and zstd's own default
 EXTRA = {  # steps that do what the bare pipeline leaves undone
     "restore: analyze": "statistics for the planner",
@@ -126,9 +128,12 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="on a real disk")  # noqa: S108 - made with mkdtemp
     parser.add_argument("--no-fsync", action="store_true", help="servers that never flush")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with two_hosts(options.folder, fsync=not options.no_fsync) as hosts:
         size_mb = filled(hosts.a, options.mb, options.tables, options.jobs)
         _say(f"{size_mb} MB, {BIG} big and {options.tables} small tables, {options.jobs} jobs")
+        for _ in range(WARM_UP):
+            hasync(hosts, options.jobs, Client(Address(hosts.b.socket, NAME, OWNER)))
         found = Found()
         for number in range(options.rounds):
             ways: tuple[Callable[[], object], ...] = (
@@ -202,19 +207,20 @@ def hasync(hosts: Hosts, jobs: int, client: Client) -> Round:
     run_b = b.start(
         *_program(b, "pgsync"), "-j", str(jobs), "-t", str(WAIT_S), "127.0.0.1", log="pgsync.out"
     )
-    _until(lambda: (b.base / "state/arrived").exists() and _is_running(b), "the standby waits")
+    _until(lambda: run_b.poll() is not None or _waits(b), "the standby waits")
     load, cpu_s = _settled(a, b), hosts.cpu_s()
     begun_ns, begun_s = SystemClock().wall_ns(), time.monotonic()
     run_a = a.start(*_program(a, "pgsync"), "-j", str(jobs), "127.0.0.1", log="pgsync.out")
     journal = b.base / "state/restore.jsonl"
-    while run_b.poll() is None:
+    while run_b.poll() is None and not run_a.poll():
         if not client.seen and journal.exists() and '"reguard"' in _text(journal):
             client.begin()
         time.sleep(0.01)  # noqa: TID251 - a process of a benchmark, looked at now and then
     whole_s = time.monotonic() - begun_s
     client.end()
-    if run_a.wait() or run_b.returncode:
-        said = "".join(_text(host.folder / "pgsync.out") for host in (a, b))
+    if run_a.wait() or run_b.wait():
+        logs = ("pgsync.out", "base/log/pgsync.log")
+        said = "".join(_text(host.folder / log) for host in (a, b) for log in logs)
         sys.exit(f"pgsync ended with {run_a.returncode} and {run_b.returncode}\n{said}")
     new = {path for host in (a, b) for path in host.base.glob("state/done/*")} - set(journals)
     steps, live_ns = _steps(new)
@@ -227,8 +233,10 @@ def _program(host: Host, name: str, *words: str) -> list[str]:
     return [f"{host.folder}/bin/{name}", *words, "--config", f"{host.folder}/hasync.toml"]
 
 
-def _is_running(host: Host) -> bool:
-    """Say whether hasync's own record tells of a run that has begun and not ended."""
+def _waits(host: Host) -> bool:
+    """Say whether hasync's own record tells of a run that has begun, and it can be woken."""
+    if not (host.base / "state/arrived").exists():
+        return False
     status = json.loads(_text(host.base / "state/status.json") or "{}")
     return bool(status.get("runs", {}).get("pgsync", {}).get("running"))
 
@@ -281,11 +289,9 @@ class Found:
     rollbacks: list[float] = field(default_factory=list)
 
     def day(self, hosts: Hosts, jobs: int) -> None:
-        """Measure a day of hasync, and a rollback there and back where there is a way back."""
+        """Measure a day of hasync, and a rollback there and back."""
         client = Client(Address(hosts.b.socket, NAME, OWNER))
         self.hasync.append(hasync(hosts, jobs, client))
-        if len(self.hasync) == 1:
-            return  # the first restore replaces nothing
         self.swaps.append(client)
         for _ in range(2):
             took_s, client = rollback(hosts.b)

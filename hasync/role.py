@@ -42,12 +42,25 @@ class ServiceFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """The set that a site says to have made its live database."""
+
+    set_id: str
+    at_ns: int  # its wall time of it
+    snapshot_at_ns: int  # of the data, by the clock of the site that made the set
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class SiteFact:
     """What the other site says of itself."""
 
     site: str
     role: Role
     epoch: int
+    restored: Restored | None = None
+    exit_code: int = 0  # of its last pgsync that had ended
+    failures: int = 0  # of its pgsync, in row
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,26 @@ def declared(  # noqa: PLR0913 - each is a fact that decides
     return wanted
 
 
+def unheard(old: RoleFact, epoch: int, seen: int) -> Stop | None:
+    """Return why a standby may not have *epoch*; None when some active site may have had it.
+
+    *seen* is the highest epoch known of here. A slip of the finger beyond it would make the active
+    site take itself for one that is behind, and then there is none.
+
+    >>> unheard(RoleFact(Role.STANDBY, 1), 11, 1).why
+    'no active site is known to have had this epoch'
+    """
+    known = max(old.epoch, seen, 1)
+    if epoch <= known:
+        return None
+    return Stop(
+        Exit.REFUSED,
+        "no active site is known to have had this epoch",
+        fact=f"{epoch}, the highest known here is {known}",
+        fix=f"use epoch {known}; or --force when the active site really has {epoch}",
+    )
+
+
 def conflict(own: RoleFact, peer: SiteFact) -> str:
     """Return what is wrong between the two sites, "" when nothing is.
 
@@ -173,14 +206,22 @@ def may_publish(role: RoleFact, service: ServiceFact, peer: SiteFact | None = No
     del service
     if role.role is not Role.ACTIVE:
         return _not(role, Role.ACTIVE)
-    if peer is not None and (
-        peer.epoch > role.epoch or (peer.role is Role.ACTIVE and peer.epoch == role.epoch)
-    ):
+    if peer is None or peer.epoch < role.epoch:
+        return None
+    if peer.role is Role.ACTIVE:
         return Stop(
             Exit.REFUSED,
             "another site has taken over",
             fact=conflict(role, peer) or f"{peer.site} has epoch {peer.epoch}, we {role.epoch}",
-            fix="declare this site standby (hasync role set standby --epoch N)",
+            fix=f"declare this site standby (hasync role set standby --epoch {peer.epoch})",
+        )
+    if peer.epoch > role.epoch:
+        return Stop(
+            Exit.REFUSED,
+            f"{peer.site} is {peer.role}, and of a higher epoch than this active site",
+            fact=f"it has epoch {peer.epoch}, we {role.epoch}",
+            fix="if this is the active site: "
+            f"hasync role set active --epoch {min(peer.epoch + 1, MAX_EPOCH)}",
         )
     return None
 

@@ -3,16 +3,18 @@
 What cannot be read for certain is unknown; and an unknown site does nothing.
 """
 
-import fcntl
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.clock import Clock
 from harness.errors import HarnessError
 from hasync import durable
+from hasync.lock import held
 from hasync.role import MAX_ROLE_BYTES, Role, RoleFact, declared, parse, unknown
 
 NAME = "role.json"
+WAIT_S = 30.0  # for whoever holds the role as it is: an exchange of databases, for a second
 
 
 def read(state: Path) -> RoleFact:
@@ -22,6 +24,17 @@ def read(state: Path) -> RoleFact:
         return parse(durable.read(path, MAX_ROLE_BYTES), file=str(path))
     except (HarnessError, OSError) as error:
         return unknown(str(error))
+
+
+@contextmanager
+def unchanged(state: Path) -> Iterator[None]:
+    """Keep every declaration waiting for the length of the block, which must be short.
+
+    Raises:
+        Stop: somebody else kept them waiting for too long (code LOCKED).
+    """
+    with held(state / "role.lock", WAIT_S):
+        yield
 
 
 def declare(  # noqa: PLR0913 - named facts of one declaration
@@ -38,13 +51,12 @@ def declare(  # noqa: PLR0913 - named facts of one declaration
     """Return the declared role once it is on the disk; of two at once, one waits for the other.
 
     Raises:
-        Stop: the epoch goes back, or is not new (`hasync.role.declared`).
+        Stop: the epoch goes back, or is not new (`hasync.role.declared`), or the databases were
+            being exchanged for all of `WAIT_S`.
         InputError: no such role or epoch.
     """
     durable.make_folder(state)
-    lock = os.open(state / "role.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with unchanged(state):
         old = read(state)
         new = declared(
             old,
@@ -58,6 +70,4 @@ def declare(  # noqa: PLR0913 - named facts of one declaration
         )
         if new != old:
             durable.write(state / NAME, new.encode())
-    finally:
-        os.close(lock)
     return new

@@ -43,6 +43,7 @@ class Folders:
 class Peer:
     """How the other side is reached; its address comes from the command line."""
 
+    site: str = ""  # its name, whose sets alone are taken; needed in a file ("": any, in tests)
     user: str = ""  # "": as ssh_config says
     port: int = 0  # 0: as ssh_config says
     ssh: tuple[str, ...] = ("ssh",)  # for example ("ssh", "-F", "/etc/hasync/ssh_config")

@@ -216,6 +216,7 @@ SECTIONS: Mapping[str, Mapping[str, Read]] = {
         "min_bytes": _BYTES,
     },
     "peer": {
+        "site": _site,
         "user": _or_empty(_text(USER, _NAME)),
         "port": _whole(0, 65_535),
         "ssh": _WORDS,
@@ -240,6 +241,7 @@ NEEDED = {
     "folders": ("base",),
     "signing": ("key", "allowed_signers"),
     "database": ("socket", "bin", "data"),
+    "peer": ("site",),
     "application.roots": ("name", "path"),
 }
 
@@ -339,6 +341,8 @@ def _contradictions(settings: Settings, file: str) -> list[InputError]:
 
     if settings.database is None and settings.application is None:
         wrong("nothing to keep in step", "database", None, "add [database] or [application]")
+    if settings.peer.site == settings.site:
+        wrong("this site's own name", "peer.site", settings.site, "name the other site")
     both = sorted(set(settings.service.active) & set(settings.service.inactive))
     if both:
         wrong("means active and inactive", "service.inactive", both, "give each code one meaning")

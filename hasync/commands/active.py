@@ -17,7 +17,6 @@ from hasync.database.publish import publish
 from hasync.failure import Exit, Stop
 from hasync.peer.address import PeerAddress
 from hasync.peer.delivery import Delivery
-from hasync.peer.hello import Hello
 from hasync.peer.peer_file import remembered
 from hasync.role import RoleFact, SiteFact, may_publish
 from hasync.role_file import read
@@ -98,6 +97,9 @@ def prune(context: Context, store: Store, backups: int, told: Told) -> None:
         return
     told.facts["removed"] = list(kept.removed)
     told.lines += kept.lines
+    if kept.unsent:
+        first = f"for example {kept.unsent[0]} (retention.max_bytes)"
+        told.attention.append(f"removed {len(kept.unsent)} that the other site never had, {first}")
     if kept.refused:
         told.attention.append(f"nothing removed: {kept.refused}")
 
@@ -111,15 +113,12 @@ def shown(context: Context, store: Store, options: PgsyncOptions) -> Outcome:
     if stop is not None:
         raise stop
     lines = [*procedure_lines("publish"), *procedure_lines("send")]
-    waiting = backlog(store.scan().sets, Kind.DATABASE, settings.site, _ids(hello))
+    there, rotten = (hello.ids, hello.corrupt) if hello else ((), ())
+    waiting = backlog(store.scan().sets, Kind.DATABASE, settings.site, there, rotten)
     lines += [f"would send after the new set: {one.name.text}" for one in waiting]
     plan = planned(settings, store, options.backups, context.clock)
     lines += [*procedure_lines("keep"), *(f"would remove {one.name.text}" for one in plan.remove)]
     return Outcome(Exit.OK, tuple(lines), {"backlog": [one.name.text for one in waiting]})
-
-
-def _ids(hello: Hello | None) -> tuple[str, ...]:
-    return hello.ids if hello else ()
 
 
 def _refuse(role: RoleFact, context: Context, peer: SiteFact | None) -> None:

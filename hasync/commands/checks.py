@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from harness.errors import InputError
 from hasync.commands.status import Point, Status, measured, span
+from hasync.failure import Exit
 from hasync.role import Role
 from hasync.sets.backup import Kind, State
 
@@ -70,10 +71,12 @@ def check(status: Status, limits: Thresholds) -> Judged:
     found = [
         *_of_role(status),
         *_of_age(status, limits),
+        *_of_peer(status),
         *_of_sets(status),
         *_of_runs(status),
         *_of_trend(status.trend),
         *_of_space(status),
+        *_of_logins(status),
         *((Level.UNKNOWN, text) for text in status.gathered.problems),
     ]
     found.sort(key=lambda one: -_WORST[one[0]])
@@ -97,9 +100,27 @@ def _of_role(status: Status) -> _Said:
         yield Level.WARNING, f"the sites' clocks differ by {span(abs(seen.peer.skew_ns))}"
 
 
+def _of_peer(status: Status) -> _Said:
+    peer = status.gathered.peer
+    if peer is None or not _active(status) or peer.fact.exit_code in {Exit.OK, Exit.WARNING}:
+        return
+    level = Level.CRITICAL if peer.fact.failures >= FAILURES else Level.WARNING
+    fact = peer.fact
+    yield level, f"pgsync at {fact.site} ended with {fact.exit_code}, {fact.failures} in row"
+
+
 def _of_age(status: Status, limits: Thresholds) -> _Said:
-    age_ns = status.proven_age_ns
-    what = "the other site's newest data" if _active(status) else "the live data"
+    for kind, age_ns in status.ages_ns.items():
+        yield from _of_one_age(_what(status, kind), age_ns, limits)
+
+
+def _what(status: Status, kind: Kind) -> str:
+    if kind is Kind.DATABASE:
+        return "the data restored at the other site" if _active(status) else "the live data"
+    return "the application there" if _active(status) else "the application here"
+
+
+def _of_one_age(what: str, age_ns: int | None, limits: Thresholds) -> _Said:
     if age_ns is None:
         yield Level.CRITICAL, f"{what}: nothing is proved"
     elif age_ns < -FUTURE_NS:
@@ -159,6 +180,15 @@ def _of_space(status: Status) -> _Said:
             yield Level.CRITICAL, f"{where} has {free} bytes free, less than the reserve"
         elif free < 2 * reserve:
             yield Level.WARNING, f"{where} has {free} bytes free, near the reserve"
+
+
+def _of_logins(status: Status) -> _Said:
+    names = status.gathered.logins
+    if names:
+        yield (
+            Level.WARNING,
+            f"nobody can log in as {', '.join(names[:3])} here ({len(names)} without a password)",
+        )
 
 
 def _active(status: Status) -> bool:

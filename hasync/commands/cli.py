@@ -88,7 +88,7 @@ def _init(options: HasyncOptions) -> Outcome:
         Stop: a folder or the file cannot be made.
     """
     path = config_path(options.config)
-    content = example.settings(options.site, options.base)
+    content = example.settings(options.site, options.peer, options.base)
     settings = parse(content, str(path))
     if path.exists():
         fix = "mend it, or name another with --config"

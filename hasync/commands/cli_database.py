@@ -13,13 +13,14 @@ from hasync.commands.command import Context, Outcome
 from hasync.commands.plan import procedure_lines
 from hasync.commands.status import rows_of, utc
 from hasync.commands.verbs import HasyncOptions
-from hasync.database import tail_diff, tails
-from hasync.database.recover import PROCEDURES, recover
-from hasync.database.restore import restore
+from hasync.database import eligible, tail_diff, tails
+from hasync.database.publish import database_of
+from hasync.database.recover import planned, recover
+from hasync.database.restore import cluster_of, restore
+from hasync.database.rollback import planned as rollback_planned
 from hasync.database.rollback import rollback
 from hasync.failure import Exit, Stop
 from hasync.files import install as trees
-from hasync.operation import unfinished
 from hasync.sets.backup import Kind, StoredSet
 from hasync.sets.store import Store
 
@@ -33,10 +34,7 @@ def restore_set(context: Context, options: HasyncOptions) -> Outcome:
     """
     store = store_of(context)
     if options.dry_run:
-        stored = _chosen(context, store, options.word)
-        standby.refuse_unless_standby(context)
-        lines = (f"would restore {stored.name.text}", *procedure_lines("restore"))
-        return Outcome(Exit.OK, lines, {"set": stored.id})
+        return _restore_shown(context, store, options)
     recover(context.settings, store, context.clock, context.log)
     stored = _chosen(context, store, options.word)
     told = Told()
@@ -54,11 +52,41 @@ def restore_set(context: Context, options: HasyncOptions) -> Outcome:
     return told.outcome()
 
 
+def _restore_shown(context: Context, store: Store, options: HasyncOptions) -> Outcome:
+    """Return what a restore would do now; all that can be asked without a change is asked."""
+    settings = context.settings
+    lines = [*planned(settings, store, context.clock)]
+    stored = _chosen(context, store, options.word)
+    asked = eligible.examine(
+        settings,
+        cluster_of(settings, database_of(settings)),
+        stored,
+        peer=standby.known_peer(context),
+        by_hand=bool(options.word),
+    )
+    lines.append(f"would restore {stored.name.text}")
+    lines += [] if asked else ["PostgreSQL is down: what it would say is known only then"]
+    return Outcome(Exit.OK, (*lines, *procedure_lines("restore")), {"set": stored.id})
+
+
+def _rollback_shown(context: Context, store: Store, options: HasyncOptions) -> Outcome:
+    lines = [*planned(context.settings, store, context.clock)]
+    pair = rollback_planned(context.settings, context.clock, force=options.force)
+    if pair is None:
+        lines.append("would start PostgreSQL; what there is to go back to is known only then")
+    else:
+        names = {one.id: one.name.text for one in store.scan().sets}
+        marker = pair[1].marker
+        back = names.get(marker.set_id, marker.set_id) if marker else "of no set that is known"
+        lines.append(f"would make {pair[1].name} live again, the database {back}")
+    return Outcome(Exit.OK, (*lines, *procedure_lines("rollback")))
+
+
 def roll_back(context: Context, options: HasyncOptions) -> Outcome:
     """Return once the database before is live again."""
-    if options.dry_run:
-        return Outcome(Exit.OK, procedure_lines("rollback"))
     store = store_of(context)
+    if options.dry_run:
+        return _rollback_shown(context, store, options)
     recover(context.settings, store, context.clock, context.log)
     result = rollback(context.settings, store, context.clock, context.log, force=options.force)
     names = {one.id: one.name.text for one in store.scan().sets}
@@ -79,13 +107,12 @@ def roll_back(context: Context, options: HasyncOptions) -> Outcome:
 
 def settle(context: Context, options: HasyncOptions) -> Outcome:
     """Return what an interrupted run has left, settled."""
-    settings = context.settings
+    settings, store = context.settings, store_of(context)
     if options.dry_run:
-        state = settings.folders.state
-        cut = [name for name in PROCEDURES if unfinished(state, name)]
-        lines = [f"would settle an interrupted {name}" for name in cut]
-        return Outcome(Exit.OK, tuple(lines or ["no interrupted operation on record"]))
-    store = store_of(context)
+        lines = [*planned(settings, store, context.clock)]
+        cut = trees.interrupted(settings) if settings.application is not None else ()
+        lines += [f"would settle an interrupted {name}" for name in cut]
+        return Outcome(Exit.OK, tuple(lines or ["nothing to settle"]))
     found = [*recover(settings, store, context.clock, context.log)]
     if settings.application is not None:
         found += trees.settle_install(settings, context.clock)
@@ -95,9 +122,9 @@ def settle(context: Context, options: HasyncOptions) -> Outcome:
 def install(context: Context, options: HasyncOptions) -> Outcome:
     """Return once an application set is live, or the trees before it again."""
     procedure = "undo" if options.undo else "install"
-    if options.dry_run:
-        return Outcome(Exit.OK, procedure_lines(procedure))
     settings, clock = context.settings, context.clock
+    if options.dry_run:
+        return _install_shown(context, procedure, options.word)
     if options.undo:
         result = trees.undo(settings, clock)
     else:
@@ -107,6 +134,16 @@ def install(context: Context, options: HasyncOptions) -> Outcome:
     lines += [f"before: {path}; `hasync install --undo` takes it back" for path in result.previous]
     facts = {"set": result.set_id, "live": list(result.live), "previous": list(result.previous)}
     return Outcome(Exit.OK, tuple(lines), {procedure: facts})
+
+
+def _install_shown(context: Context, procedure: str, word: str) -> Outcome:
+    """Return what an install or undo would do now, its set and guards looked at for real."""
+    store, settings = store_of(context), context.settings
+    stored = None if procedure == "undo" else store.scan().find(word)
+    live = trees.allowed(settings, store, stored, context.clock)
+    lines = [f"would install {stored.name.text}"] if stored else []
+    lines += [f"would exchange {path}" for path in live]
+    return Outcome(Exit.OK, (*lines, *procedure_lines(procedure)))
 
 
 def import_old(context: Context, options: HasyncOptions) -> Outcome:
@@ -198,7 +235,8 @@ def _chosen(context: Context, store: Store, word: str) -> StoredSet:
             raise InputError("a set of the application", field="set", value=word, fix=fix)
         return stored
     role, now_ns = settings_role(context), context.clock.wall_ns()
-    fit = candidates(found.sets, context.settings.site, role.epoch, now_ns)
+    settings = context.settings
+    fit = candidates(found.sets, settings.site, role.epoch, now_ns, peer=settings.peer.site)
     if not fit:
         fix = "name one of `hasync sets` to restore it all the same"
         raise Stop(Exit.FAILED, "no set is newer than what is live", fix=fix)

@@ -1,12 +1,13 @@
 """The verbs of hasync that only look: status, check, sets, doctor, role show."""
 
+from dataclasses import replace
 from typing import Any
 
-from hasync.commands import doctor
+from hasync.commands import doctor, logins
 from hasync.commands.checks import Level, Thresholds, check
 from hasync.commands.command import Context, Outcome
 from hasync.commands.gather import gather
-from hasync.commands.status import of, rows_of, utc
+from hasync.commands.status import Gathered, of, rows_of, utc
 from hasync.commands.verbs import HasyncOptions
 from hasync.failure import Exit
 from hasync.role_file import read
@@ -23,18 +24,24 @@ def store_of(context: Context) -> Store:
 def status(context: Context, options: HasyncOptions) -> Outcome:
     """Return what is true of this site."""
     del options
-    found = of(gather(context.settings, store_of(context), context.clock))
+    found = of(_gathered(context))
     return Outcome(Exit.OK, found.lines(), {"status": found.to_json()})
 
 
 def checked(context: Context, options: HasyncOptions) -> Outcome:
     """Return the same for monitoring; the exit code is Nagios's."""
     limits = Thresholds(options.warning_s, options.critical_s)
-    found = of(gather(context.settings, store_of(context), context.clock))
+    found = of(_gathered(context))
     judged = check(found, limits)
     said = [{"level": level.name, "text": text} for level, text in judged.said]
     facts = {"level": judged.level.name, "said": said, "perfdata": judged.perfdata}
     return Outcome(judged.level, (judged.line,), facts)
+
+
+def _gathered(context: Context) -> Gathered:
+    settings, store = context.settings, store_of(context)
+    missing = logins.without_password(settings, store)
+    return replace(gather(settings, store, context.clock), logins=missing)
 
 
 def sets(context: Context, options: HasyncOptions) -> Outcome:

@@ -9,10 +9,11 @@ from hasync.commands.command import Context, Outcome
 from hasync.commands.plan import procedure_lines
 from hasync.commands.run_log import logging_to
 from hasync.commands.verbs import HasyncOptions
+from hasync.database.rollback import HELD
 from hasync.failure import Exit
 from hasync.peer import peer_file
-from hasync.role import Role
-from hasync.role_file import declare
+from hasync.role import Role, unheard
+from hasync.role_file import declare, read
 from hasync.sets import base_folder, keep
 from hasync.sets.backup import State, StoredSet
 from hasync.sets.store import Store
@@ -56,7 +57,11 @@ def hold(context: Context, options: HasyncOptions) -> Outcome:
 def release(context: Context, options: HasyncOptions) -> Outcome:
     """Return the set, that runs may take again."""
     store, stored = _found(context, options)
-    return _told(store.hold(stored, ""), "may be taken again")
+    rolled_back = stored.state.held == HELD and stored.state.state is State.RESTORED
+    stored = store.hold(stored, "")
+    if rolled_back:  # else it would count as what was live, and nothing newer than that is taken
+        stored = store.mark(stored, State.VERIFIED)
+    return _told(stored, "may be taken again")
 
 
 def prune(context: Context, options: HasyncOptions) -> Outcome:
@@ -86,6 +91,11 @@ def declare_role(context: Context, options: HasyncOptions) -> Outcome:
     found = store_of(context).scan().sets
     hello = peer_file.remembered(folders.state)
     known = hello.epoch if hello else 0
+    seen = max(0, known, *(one.name.epoch for one in found))
+    if Role(options.word) is Role.STANDBY and not options.force:
+        stop = unheard(read(folders.state), options.epoch, seen)
+        if stop is not None:
+            raise stop
     rival = known if hello and hello.fact.role is Role.ACTIVE else 0  # a standby's epoch is ours
     with logging_to(folders.log, "hasync"):
         fact = declare(

@@ -18,7 +18,12 @@ from hasync import durable, role_file
 from hasync.commands import client_versions
 from hasync.commands.checks import FUTURE_NS, Level
 from hasync.commands.command import Context
+from hasync.commands.gather import touched
 from hasync.commands.status import span
+from hasync.database import guard
+from hasync.database.databases import MAINTENANCE, companions, read
+from hasync.database.psql import Psql
+from hasync.database.restore import cluster_of
 from hasync.peer.address import PeerAddress
 from hasync.peer.delivery import Delivery
 from hasync.peer.hello import Hello
@@ -56,6 +61,7 @@ def examine(context: Context, host: str = "") -> list[tuple[Level, str]]:
         *_keys(settings),
         *_programs(settings),
         *(_clients(settings.database) if settings.database else ()),
+        *(_server(settings, settings.database) if settings.database else ()),
         *_role(settings),
         *_space(settings),
         *_cron(settings),
@@ -146,6 +152,25 @@ def _clients(database: Database) -> Findings:
         yield Level.WARNING, _HOLES.format(*version, client_versions.CVES, client_versions.table())
     elif version:
         yield Level.OK, f"pg_restore {version[0]}.{version[1]}"
+
+
+def _server(settings: Settings, database: Database) -> Findings:
+    """Look whether the server that answers is the one that the settings name."""
+    try:
+        if not cluster_of(settings, database).is_up():
+            yield Level.OK, "PostgreSQL is down; whose data it serves is asked before each change"
+            return
+        with Psql(database, MAINTENANCE).session() as session:
+            guard.cluster(session, database)
+            found = read(session, companions(database))
+        guard.name_there(found, database.name)
+        told = touched(settings)
+    except HarnessError as error:
+        yield Level.CRITICAL, str(error)
+        return
+    yield Level.OK, f"PostgreSQL at {database.socket}, port {database.port} serves {database.data}"
+    if told:
+        yield Level.WARNING, told
 
 
 def _role(settings: Settings) -> Findings:

@@ -29,6 +29,7 @@ name = "ngp"
 # path = "/root/.m2"
 
 [peer]
+site = "{peer}"  # the only one whose sets are taken
 ssh = ["ssh"]  # with options of your own: ["ssh", "-F", "/etc/hasync/ssh_config"]
 agent = ["hasync", "agent"]
 
@@ -42,6 +43,6 @@ min_keep = 2
 """
 
 
-def settings(site: str, base: str) -> bytes:
-    """Return an example for *site* with everything below the folder *base*."""
-    return SETTINGS.format(site=site, base=base).encode()
+def settings(site: str, peer: str, base: str) -> bytes:
+    """Return an example for *site* and the other site *peer*, with all below the folder *base*."""
+    return SETTINGS.format(site=site, peer=peer, base=base).encode()

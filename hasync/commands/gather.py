@@ -11,8 +11,10 @@ from hasync.commands.record import RunRecord
 from hasync.commands.run_lock import is_held
 from hasync.commands.status import Gathered, PeerSeen
 from hasync.database import databases
+from hasync.database import live as live_file
 from hasync.database.cluster import Cluster
 from hasync.peer import peer_file
+from hasync.role import Role
 from hasync.service import probe
 from hasync.sets.backup import Kind, State, StoredSet
 from hasync.sets.store import Store
@@ -47,8 +49,8 @@ def gather(settings: Settings, store: Store, clock: Clock) -> Gathered:
 def live_set(settings: Settings, sets: tuple[StoredSet, ...], problems: list[str]) -> str:
     """Return the id of the set that the live database holds; "" when none is known.
 
-    A server that runs is asked. While it is down, which is the rule on a standby, the record of the
-    last restore that was not taken back is what is known.
+    A server that runs is asked. While it is down, which is the rule on a standby, what the last run
+    saw is what is known; without that record, the newest restored set that was not taken back.
     """
     database = settings.database
     if database is None:
@@ -56,17 +58,37 @@ def live_set(settings: Settings, sets: tuple[StoredSet, ...], problems: list[str
     folders = settings.folders
     cluster = Cluster(database, folders.state, folders.log, settings.limits.command_s)
     try:
-        if cluster.running() is not None:
+        if cluster.is_up():
             live = databases.look(database).live
             return live.marker.set_id if live and live.marker else ""
     except HarnessError as error:
         problems.append(f"the server cannot be asked what is live: {error}")
+    record = live_file.read(folders.state)
+    if record is not None:
+        return record.set_id
     restored = [
         one
         for one in sets
         if one.kind is Kind.DATABASE and one.state.state is State.RESTORED and not one.state.held
     ]
     return max(restored, key=lambda one: one.order).id if restored else ""
+
+
+def touched(settings: Settings) -> str:
+    """Return in words that the standby's live database seems written to since its restore; or "".
+
+    A cheap look at the server's statistics; a server that is down is not asked.
+
+    Raises:
+        Stop: the server cannot be asked.
+    """
+    database, state = settings.database, settings.folders.state
+    if database is None or role_file.read(state).role is not Role.STANDBY:
+        return ""
+    if not Cluster(database, state, settings.folders.log, settings.limits.command_s).is_up():
+        return ""
+    live = databases.look(database).live
+    return live_file.touched(state, database, live) if live else ""
 
 
 def peer_seen(state: Path) -> PeerSeen | None:

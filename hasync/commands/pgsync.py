@@ -6,13 +6,14 @@ pgsync [-h] [-t TIMEOUT] [-j JOBS] [-b BACKUPS] REMOTE_HOST
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.errors import InputError
 from hasync.commands import active, command, standby
 from hasync.commands.command import Command, Context, Outcome
 from hasync.commands.options import PgsyncOptions, pgsync_options
 from hasync.database.databases import companions
-from hasync.database.recover import recover
+from hasync.database.recover import planned, recover
 from hasync.failure import Exit, Stop
 from hasync.peer.address import PeerAddress
 from hasync.role import Role
@@ -40,26 +41,40 @@ def act(context: Context, options: PgsyncOptions) -> Outcome:
         raise InputError("no database to keep in step", field="database", fix=fix)
     companions(settings.database)  # a name whose companions do not fit is refused before all else
     store = Store(settings.folders, settings.signing, settings.site, context.clock)
-    if not options.dry_run:
-        recovered = recover(settings, store, context.clock, context.log)
-        logger.info("role and recovery found=%d", len(recovered))
+    _known_role(context)
+    if options.dry_run:
+        return _shown(context, store, options)
+    recovered = recover(settings, store, context.clock, context.log)
+    logger.info("role and recovery found=%d", len(recovered))
+    if _known_role(context) is Role.ACTIVE:
+        return active.run(context, store, options, address)
+    return standby.run(context, store, options)
+
+
+def _shown(context: Context, store: Store, options: PgsyncOptions) -> Outcome:
+    """Return what a run would do now, recovery first."""
+    lines = planned(context.settings, store, context.clock)
+    is_active = _known_role(context) is Role.ACTIVE
+    shown = active.shown if is_active else standby.shown
+    found = shown(context, store, options)
+    return replace(found, lines=(*lines, *found.lines))
+
+
+def _known_role(context: Context) -> Role:
+    """Return the role of this site; it is asked before anything is done here.
+
+    Raises:
+        Stop: it is not known.
+    """
     role = active.settings_role(context)
-    match role.role:
-        case Role.ACTIVE if options.dry_run:
-            return active.shown(context, store, options)
-        case Role.ACTIVE:
-            return active.run(context, store, options, address)
-        case Role.STANDBY if options.dry_run:
-            return standby.shown(context, store, options)
-        case Role.STANDBY:
-            return standby.run(context, store, options)
-        case Role.UNKNOWN:
-            raise Stop(
-                Exit.REFUSED,
-                "the role of this site is not known, so nothing is done",
-                fact=role.why,
-                fix="declare it: hasync role set active|standby --epoch N",
-            )
+    if role.role is Role.UNKNOWN:
+        raise Stop(
+            Exit.REFUSED,
+            "the role of this site is not known, so nothing is done",
+            fact=role.why,
+            fix="declare it: hasync role set active|standby --epoch N",
+        )
+    return role.role
 
 
 COMMAND = Command(

@@ -35,9 +35,15 @@ class RunRecord:
     took_s: float = 0.0  # by the monotonic clock
     exit_code: int = 0
     why: str = ""
+    before: int = 0  # exit code of the run before this one
     failures: int = 0  # runs in row, up to and with this one, that failed or were killed
     last_ok_at_ns: int = 0  # 0: never
     facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def last_exit_code(self) -> int:
+        """Return the exit code of the last run that has ended."""
+        return self.before if self.running else self.exit_code
 
     @property
     def ok(self) -> bool:
@@ -57,7 +63,16 @@ def began(runs: Runs, command: str, pid: int, at_ns: int) -> dict[str, RunRecord
     before = runs.get(command)
     failures = 0 if before is None else before.failures + before.running
     last_ok_at_ns = 0 if before is None else before.last_ok_at_ns
-    now = RunRecord(command, True, pid, at_ns, failures=failures, last_ok_at_ns=last_ok_at_ns)
+    exit_before = 0 if before is None else KILLED if before.running else before.exit_code
+    now = RunRecord(
+        command,
+        True,
+        pid,
+        at_ns,
+        before=exit_before,
+        failures=failures,
+        last_ok_at_ns=last_ok_at_ns,
+    )
     killed = {name: _killed(one) for name, one in runs.items() if one.running}
     return {**runs, **killed, command: now}
 
@@ -124,7 +139,9 @@ def _read(name: str, told: Mapping[str, Any]) -> RunRecord:
     """Return one record; every field must be there, of its type, and no other."""
     record = RunRecord(command=name, **told)
     for field_name, kind in (
-        *dict.fromkeys(("pid", "began_at_ns", "ended_at_ns", "exit_code", "failures"), int).items(),
+        *dict.fromkeys(
+            ("pid", "began_at_ns", "ended_at_ns", "exit_code", "failures", "before"), int
+        ).items(),
         ("last_ok_at_ns", int),
         ("running", bool),
         ("why", str),

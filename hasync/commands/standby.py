@@ -11,8 +11,9 @@ import logging
 from dataclasses import dataclass, field
 
 from harness.errors import InputError
+from hasync.commands import logins
 from hasync.commands.active import Told, prune, settings_role
-from hasync.commands.choice import candidates
+from hasync.commands.choice import candidates, doubtful, live_set, passed_over
 from hasync.commands.command import Context, Outcome
 from hasync.commands.options import PgsyncOptions
 from hasync.commands.plan import procedure_lines
@@ -20,6 +21,8 @@ from hasync.database.load import SetRefusedError
 from hasync.database.restore import RestoreResult, restore
 from hasync.failure import Exit, Stop
 from hasync.peer import arrival, peer_file
+from hasync.peer.address import PeerAddress
+from hasync.peer.delivery import Delivery
 from hasync.peer.wakeup import Arrivals, waiting
 from hasync.role import SiteFact, may_restore
 from hasync.service import probe
@@ -28,6 +31,8 @@ from hasync.sets.store import Store
 
 logger = logging.getLogger(__name__)
 
+TOLD = "told_at_ns"  # measured when a later run has told of it
+MAX_REASONS = 5  # on one line
 RESCAN_S = 30.0  # a lost wake-up costs no more than this
 _FOR_ALL = frozenset({Exit.REFUSED, Exit.RECOVER, Exit.CONFIG, Exit.LOCKED})  # no other set helps
 _OF_THE_SET = frozenset({Exit.NOT_VERIFIED, Exit.TRUST})
@@ -65,8 +70,8 @@ class _Wait:
         """Return the sets that this run has not tried yet, the newest first."""
         role = settings_role(self.context)
         now_ns = self.context.clock.wall_ns()
-        site = self.context.settings.site
-        found = candidates(self.store.scan().sets, site, role.epoch, now_ns, self.tried)
+        site, peer = self.context.settings.site, self.context.settings.peer.site
+        found = candidates(self.store.scan().sets, site, role.epoch, now_ns, self.tried, peer=peer)
         self.tried |= {one.id for one in found}
         return found
 
@@ -120,23 +125,88 @@ def run(context: Context, store: Store, options: PgsyncOptions) -> Outcome:
     refuse_unless_standby(context)
     told = Told()
     waited = _Wait(context, store, options, told)
+    look_again(context, store)
     deadline_ns = context.clock.monotonic_ns() + options.timeout_s * 10**9
     with waiting(context.settings.folders.state) as arrivals:
         restored = waited.until(deadline_ns, arrivals)
     troubles = [str(stop) for stop in waited.troubles]
+    interrupted = untold(store)
     if restored:
         told.attention += troubles  # an older set is live: somebody should look at the newer one
     elif waited.troubles:
         told.trouble = waited.troubles[0]
     else:
-        told.trouble = Stop(
-            Exit.TIMEOUT,
-            "no new set has come",
-            fact=f"within {options.timeout_s} s; what is live stays live",
-            fix="look at pgsync on the active site",
-        )
+        told.trouble = _nothing_came(context, store, options)
+    if interrupted is not None and not restored:
+        _tell_untold(store, interrupted, told, alone=not waited.troubles)
     prune(context, store, options.backups, told)
+    if restored or interrupted is not None:
+        _tell_the_active_site(context, store, options)
     return told.outcome()
+
+
+def _nothing_came(context: Context, store: Store, options: PgsyncOptions) -> Stop:
+    """Return why nothing was restored; a newer set that was not taken is named."""
+    settings = context.settings
+    reasons = passed_over(
+        store.scan().sets,
+        settings.site,
+        settings_role(context).epoch,
+        context.clock.wall_ns(),
+        peer=settings.peer.site,
+    )
+    stays = f"within {options.timeout_s} s; what is live stays live"
+    if reasons:
+        return Stop(
+            Exit.TIMEOUT,
+            "no newer set may be taken",
+            fact=f"{'; '.join(reasons[:MAX_REASONS])}; waited {stays}",
+            fix="see hasync sets",
+        )
+    fix = "look at pgsync on the active site"
+    return Stop(Exit.TIMEOUT, "no new set has come", fact=stays, fix=fix)
+
+
+def untold(store: Store) -> StoredSet | None:
+    """Return the set that a run made live which was killed before it could say so; None: none.
+
+    `recover` confirms it; that it has no measured time of a restore is how it differs.
+    """
+    live = live_set(store.scan().sets)
+    measured = {"restore_s", TOLD} & set(live.state.measurements) if live else set()
+    return None if measured else live
+
+
+def _tell_untold(store: Store, live: StoredSet, told: Told, *, alone: bool) -> None:
+    """Say once that an interrupted restore had got through; *alone*: nothing else went wrong."""
+    line = f"{live.name.text} is live: the run that restored it was interrupted after that"
+    told.lines.append(line)
+    if alone:
+        told.attention.append(f"{line}; {told.trouble.why if told.trouble else ''}")
+        told.trouble = None
+    else:
+        told.attention.append(line)
+    store.note(live, **{TOLD: live.state.at_ns})
+
+
+def _tell_the_active_site(context: Context, store: Store, options: PgsyncOptions) -> None:
+    """Let the active site know what is live here: it judges by that; no answer is no failure."""
+    delivery = Delivery(context.settings, store, PeerAddress.parse(options.host), context.clock)
+    try:
+        delivery.hello(succeeded=True)
+    except Stop as stop:
+        logger.warning("the active site was not told why=%s", stop)
+
+
+def look_again(context: Context, store: Store) -> None:
+    """Verify the sets that are called CORRUPT and newer than what is live.
+
+    A wrong line in the allowed signers, or a disk that failed once, must not cost a good set.
+    """
+    settings = context.settings
+    for stored in doubtful(store.scan().sets, settings.site, settings.peer.site):
+        now = store.verify(stored)
+        logger.info("looked again set=%s state=%s why=%s", now.id, now.state.state, now.state.why)
 
 
 def take_in(context: Context, store: Store) -> None:
@@ -146,14 +216,14 @@ def take_in(context: Context, store: Store) -> None:
     try:
         with arrival.without_receivers(context.settings.folders, wait_s=0.0):
             for set_id in store.waiting():
-                _receive(store, set_id)
+                _receive(store, set_id, context.settings.peer.site)
     except Stop as stop:  # a receiver is at work: its sender will commit
         logger.info("inbox in use why=%s", stop)
 
 
-def _receive(store: Store, set_id: str) -> None:
+def _receive(store: Store, set_id: str, site: str) -> None:
     try:
-        stored = store.receive(set_id)
+        stored = store.receive(set_id, site)
     except Stop as stop:
         logger.warning("not taken in set=%s why=%s", set_id, stop)
         return
@@ -181,9 +251,22 @@ def known_peer(context: Context) -> SiteFact | None:
 def tell(told: Told, store: Store, stored: StoredSet, result: RestoreResult) -> None:
     """Put on record what a restore did; its whole time is the measured RTO."""
     took_s = round(sum(result.seconds.values()), 3)
-    now = store.scan().by_id(stored.id)
+    catalogue = store.scan()
+    now = catalogue.by_id(stored.id)
     if now is not None:
-        store.mark(now, State.RESTORED, restore_s=took_s, blocked_s=round(result.blocked_s, 3))
+        proved = [one for one in catalogue.sets if one.state.state is State.RESTORED]
+        before = (name for one in proved for name in logins.remembered(one))
+        roles = logins.encode((*before, *result.roles))
+        store.mark(
+            now,
+            State.RESTORED,
+            restore_s=took_s,
+            blocked_s=round(result.blocked_s, 3),
+            **{logins.MEASURED: roles},
+        )
+        for one in proved:
+            if one.id != now.id and logins.MEASURED in one.state.measurements:
+                store.note(one, **{logins.MEASURED: logins.encode(())})
     told.lines.append(f"restored {stored.name.text}: {result.rows} rows in {took_s:.1f} s")
     if result.tail:
         told.lines.append(f"kept as a tail: {result.parked}")
@@ -212,7 +295,8 @@ def shown(context: Context, store: Store, options: PgsyncOptions) -> Outcome:
     refuse_unless_standby(context)
     role = settings_role(context)
     now_ns = context.clock.wall_ns()
-    found = candidates(store.scan().sets, context.settings.site, role.epoch, now_ns)
+    site, peer = context.settings.site, context.settings.peer.site
+    found = candidates(store.scan().sets, site, role.epoch, now_ns, peer=peer)
     lines = [f"would restore {found[0].name.text}"] if found else []
     lines += [] if found else [f"would wait up to {options.timeout_s} s for a new set, then:"]
     lines += [*procedure_lines("restore"), *procedure_lines("keep")]

@@ -4,14 +4,14 @@ A backup's age says little. What counts is what has been proved: the age of the 
 was restored here with every row counted, and the seconds that this restore took.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from hasync.commands.record import RunRecord
-from hasync.role import Role, RoleFact, ServiceFact, SiteFact, conflict
-from hasync.sets.backup import Kind, State, StoredSet
+from hasync.role import Restored, Role, RoleFact, ServiceFact, SiteFact, conflict
+from hasync.sets.backup import SENT, Kind, State, StoredSet
 
 TREND = 14  # of the last sets
 _STEPS = ((86_400, "d"), (3600, "h"), (60, "min"))
@@ -43,6 +43,7 @@ class Gathered:
     peer: PeerSeen | None = None
     free_bytes: Mapping[str, int] | None = None
     reserve_bytes: int = 0
+    logins: tuple[str, ...] = ()  # roles that a restore created, and that have no password yet
     problems: tuple[str, ...] = ()
 
 
@@ -64,11 +65,12 @@ class Status:
     gathered: Gathered
     newest: StoredSet | None  # highest proved set of the data that counts here
     live: StoredSet | None  # what the live database was restored from
-    proven_age_ns: int | None  # standby: age of the live data; active: of what the peer has
+    proven_age_ns: int | None  # standby: age of the live data; active: of what the peer restored
     restore_s: float | None  # of the last proving restore
     trend: tuple[Point, ...]  # oldest first
     conflict: str
     died: tuple[str, ...]  # commands that were killed: on record as running, but no run is on
+    ages_ns: Mapping[Kind, int | None] = field(default_factory=dict)  # of each kind that is kept
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of `hasync status --json`; durations in seconds, null unknown."""
@@ -83,6 +85,10 @@ class Status:
             "newest": _named(self.newest),
             "restored": _named(self.live),
             "proven_rpo_s": None if age_ns is None else round(age_ns / 1e9, 3),
+            "ages_s": {
+                str(kind): None if one is None else round(one / 1e9, 3)
+                for kind, one in self.ages_ns.items()
+            },
             "measured_rto_s": self.restore_s,
             "sets": {str(state): self._count(state) for state in State},
             "trend": [_shown(point) for point in self.trend],
@@ -93,6 +99,7 @@ class Status:
             "unfinished": list(seen.unfinished),
             "runs": {name: _run(one) for name, one in sorted((seen.runs or {}).items())},
             "free_bytes": dict(seen.free_bytes or {}),
+            "logins_without_password": list(seen.logins),
             "problems": list(seen.problems),
         }
 
@@ -130,6 +137,8 @@ class Status:
         found = [self.conflict] if self.conflict else []
         found += [f"{name} was killed" for name in self.died]
         found += [f"an unfinished {name}: hasync recover" for name in self.gathered.unfinished]
+        if self.gathered.logins:
+            found.append(f"no password yet: {', '.join(self.gathered.logins)}")
         return found
 
     def _count(self, state: State) -> int:
@@ -138,10 +147,8 @@ class Status:
 
 def of(seen: Gathered) -> Status:
     """Return the status that the gathered facts amount to."""
-    here = [one for one in seen.sets if one.kind is Kind.DATABASE]
-    if not here:  # a mediation server
-        here = [one for one in seen.sets if one.kind is Kind.APPLICATION]
-    here.sort(key=lambda one: (*one.order, one.id))
+    kinds = _kinds(seen)
+    here = _of_kind(seen, kinds[0])
     proved = [one for one in here if one.proved]
     live = next((one for one in here if one.id == seen.live), None)
     died = (
@@ -153,26 +160,60 @@ def of(seen: Gathered) -> Status:
         seen,
         proved[-1] if proved else None,
         live,
-        _age_ns(seen, here, live),
+        _age_ns(seen, kinds[0]),
         next((s for one in reversed(here) if (s := measured(one, "restore_s")) is not None), None),
         tuple(_point(one) for one in proved[-TREND:]),
         conflict(seen.role, seen.peer.fact) if seen.peer else "",
         died,
+        {kind: _age_ns(seen, kind) for kind in kinds},
     )
 
 
-def _age_ns(seen: Gathered, here: Sequence[StoredSet], live: StoredSet | None) -> int | None:
-    """Return the age of the data that would survive; None when nothing is proved."""
-    if seen.role.role is Role.ACTIVE:
-        there = [one for one in here if measured(one, "sent_at_ns") is not None]
-        safe = there[-1] if there else None
-    else:
-        safe = live if live and live.kind is Kind.DATABASE else None
-        if live is None and here and here[-1].kind is Kind.APPLICATION:
-            safe = next((one for one in reversed(here) if one.proved), None)
-    if safe is None or safe.manifest is None:
-        return None
-    return seen.now_ns - safe.manifest.snapshot_at_ns
+def _kinds(seen: Gathered) -> tuple[Kind, ...]:
+    """Return the kinds that this host keeps in step: it has sets of them, or made them run."""
+    runs = seen.runs or {}
+    pairs = ((Kind.DATABASE, "pgsync"), (Kind.APPLICATION, "ngpsync"))
+    found = tuple(kind for kind, command in pairs if command in runs or _of_kind(seen, kind))
+    return found or (Kind.DATABASE,)
+
+
+def _of_kind(seen: Gathered, kind: Kind) -> list[StoredSet]:
+    """Return the sets of one kind, the oldest first."""
+    found = [one for one in seen.sets if one.kind is kind]
+    return sorted(found, key=lambda one: (*one.order, one.id))
+
+
+def _age_ns(seen: Gathered, kind: Kind) -> int | None:
+    """Return the age of the data that is proved to survive; None when none is.
+
+    Of a database that the peer took a set is no proof: only its restore is. Files are proved by
+    their sums, so they count once the other site has them.
+    """
+    here = _of_kind(seen, kind)
+    at_ns = None
+    match seen.role.role, kind:
+        case Role.ACTIVE, Kind.DATABASE:
+            restored = seen.peer.fact.restored if seen.peer else None
+            at_ns = _snapshot_at_ns(here, restored) if restored else None
+        case Role.ACTIVE, _:
+            at_ns = _snapshot_of(one for one in here if measured(one, SENT) is not None)
+        case _, Kind.DATABASE:
+            at_ns = _snapshot_of(one for one in here if one.id == seen.live)
+        case _:
+            at_ns = _snapshot_of(one for one in here if one.proved)
+    return None if at_ns is None else seen.now_ns - at_ns
+
+
+def _snapshot_at_ns(here: Sequence[StoredSet], restored: Restored) -> int:
+    """Return when the data was taken that the peer has restored: by our own word if we have it."""
+    own = _snapshot_of(one for one in here if one.id == restored.set_id)
+    return restored.snapshot_at_ns if own is None else own
+
+
+def _snapshot_of(sets: Iterable[StoredSet]) -> int | None:
+    """Return when the data of the last of *sets* was taken; None: there is none."""
+    found = [one.manifest.snapshot_at_ns for one in sets if one.manifest is not None]
+    return found[-1] if found else None
 
 
 def measured(one: StoredSet, name: str) -> float | None:
@@ -253,6 +294,9 @@ def _peer(peer: PeerSeen | None) -> dict[str, Any] | None:
         "site": fact.site,
         "role": fact.role,
         "epoch": fact.epoch,
+        "restored": fact.restored.set_id if fact.restored else None,
+        "exit_code": fact.exit_code,
+        "failures": fact.failures,
         "asked_at_ns": peer.at_ns,
         "skew_s": round(peer.skew_ns / 1e9, 3),
     }

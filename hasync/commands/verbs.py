@@ -42,6 +42,7 @@ class HasyncOptions:
     warning_s: int = Thresholds().warning_s
     critical_s: int = Thresholds().critical_s
     site: str = ""
+    peer: str = ""
     base: str = ""
 
 
@@ -112,6 +113,8 @@ def _role(parser: Parser) -> None:
                         default="", help="active or standby")  # fmt: skip
     parser.add_argument("--epoch", type=whole(1, MAX_EPOCH, ""), default=0, action=Once,
                         help="one more than any before, for a new active site")  # fmt: skip
+    parser.add_argument("--force", action="store_true",
+                        help="a standby's epoch that nothing here knows of")  # fmt: skip
     parser.add_argument("--why", default="", action=Once, help="goes on record")
 
 
@@ -137,6 +140,7 @@ def _keep(parser: Parser) -> None:
 
 def _init(parser: Parser) -> None:
     parser.add_argument("--site", required=True, help="name of this site")
+    parser.add_argument("--peer", required=True, help="name of the other site")
     parser.add_argument("--base", required=True, help="folder for everything, made with mode 0700")
 
 
@@ -188,7 +192,8 @@ _EXAMPLES = (
     "hasync VERB --help",
 )
 _VALUED = frozenset({"--config", "-j", "--jobs", "-w", "--warning", "-c", "--critical", "--epoch",
-                     "--why", "--export", "-b", "--backups", "--site", "--base"})  # fmt: skip
+                     "--why", "--export", "-b", "--backups", "--site", "--peer",
+                     "--base"})  # fmt: skip
 
 
 def verb_of(argv: Sequence[str]) -> str:

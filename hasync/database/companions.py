@@ -22,6 +22,7 @@ from harness.errors import InputError
 MARKER = "hasync.marker"
 REPLACED = "hasync.replaced"
 TAIL = "hasync.tail"
+MAKING = "hasync.making"
 NAME_BYTES = 63  # NAMEDATALEN - 1: PostgreSQL cuts a longer name in silence
 SUFFIX_BYTES = len("__tail_4294967295")
 MAX_NOTE_CHARS = 4096
@@ -181,6 +182,20 @@ class Preserved:
         if not isinstance(set_id, str) or not _SET_ID.fullmatch(set_id):
             return None
         return cls(set_id, int(xid))
+
+
+def making(name: str) -> str:
+    """Return the note that a database made by a run of ours carries until it is live."""
+    return json.dumps({"name": name}, separators=(",", ":"))
+
+
+def is_making(text: str, name: str) -> bool:
+    """Say whether the note *text* is ours, and of the database that is called *name* now.
+
+    >>> is_making(making("ngp__new_1a2b3c4d"), "ngp__new_1a2b3c4d"), is_making("", "ngp")
+    (True, False)
+    """
+    return _note(text).get("name") == name
 
 
 def _note(text: str) -> Mapping[str, Any]:

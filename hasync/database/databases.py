@@ -9,6 +9,7 @@ from typing import Final
 
 from harness.errors import InputError
 from hasync.database.companions import (
+    MAKING,
     MARKER,
     REPLACED,
     TAIL,
@@ -17,6 +18,7 @@ from hasync.database.companions import (
     Place,
     Preserved,
     Replaced,
+    is_making,
 )
 from hasync.database.psql import Psql, Session
 from hasync.database.sql import ident
@@ -46,6 +48,7 @@ class Known:
     marker: Marker | None
     replaced: Replaced | None
     preserved: Preserved | None
+    making: bool = False  # made by a run of ours, which says so on it
 
     @property
     def invalid(self) -> bool:
@@ -115,6 +118,7 @@ def read(session: Session, names: Companions) -> Databases:
                     Marker.parse(notes.get(MARKER, "")),
                     Replaced.parse(notes.get(REPLACED, "")),
                     Preserved.parse(notes.get(TAIL, "")),
+                    is_making(notes.get(MAKING, ""), row["name"]),
                 )
             )
     return Databases(tuple(found))

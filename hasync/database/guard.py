@@ -8,13 +8,61 @@ content. One that has written in an open transaction does: somebody takes this s
 one. What it has committed by then is kept as a tail all the same.
 """
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from harness.clock import Clock
+from hasync.database.companions import Place
+from hasync.database.databases import Databases
 from hasync.database.psql import Session
 from hasync.database.sql import literal
 from hasync.failure import Exit, Stop
 from hasync.role import RoleFact, SiteFact, may_restore
-from hasync.role_file import read
+from hasync.role_file import read, unchanged
 from hasync.service import probe
-from hasync.settings import Settings
+from hasync.settings import Database, Settings
+
+WRITER: Final = (  # of pg_stat_activity; autovacuum and our own sessions are none
+    "(backend_xid is not null and backend_type = 'client backend' and application_name <> 'hasync')"
+)
+QUICK_NS: Final = 500_000_000  # a probe that takes longer is not asked while clients wait
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What allows an exchange of databases: asked within each try, and held until its commit."""
+
+    settings: Settings
+    database: Database
+    peer: SiteFact | None
+    epoch: int
+    clock: Clock
+
+    @contextmanager
+    def held(self, session: Session) -> Iterator[Callable[[], None]]:
+        """Keep the role as it is for the block; give what asks once more when no session is left.
+
+        A probe that takes long is not asked then: clients would wait for it.
+
+        Raises:
+            Stop: the role, its epoch, the service, the peer or a client forbids it.
+        """
+        with unchanged(self.settings.folders.state):
+            begun_ns = self.clock.monotonic_ns()
+            site(self.settings, self.peer, self.epoch)
+            quick = self.clock.monotonic_ns() - begun_ns <= QUICK_NS
+            server(session, self.database)
+            yield self._again if quick else _nothing
+
+    def _again(self) -> None:
+        site(self.settings, self.peer, self.epoch)
+
+
+def _nothing() -> None:
+    return
 
 
 def site(settings: Settings, peer: SiteFact | None, epoch: int | None = None) -> RoleFact:
@@ -32,12 +80,59 @@ def site(settings: Settings, peer: SiteFact | None, epoch: int | None = None) ->
     return role
 
 
-def server(session: Session, name: str) -> None:
-    """Return when nothing in the database *name* stands against replacing it.
+def cluster(session: Session, database: Database) -> None:
+    """Return when the server that answers is the one of `database.data`, as far as that is ours.
 
     Raises:
-        Stop: a prepared transaction, or a client that has written.
+        Stop: it is another one, or does not say.
     """
+    if not database.manage:
+        return
+    rows = session.rows("select setting from pg_settings where name = 'data_directory'")
+    found = str(rows[0]["setting"]) if rows else ""
+    if not found:
+        raise Stop(
+            Exit.REFUSED,
+            "the server does not say whose data it serves",
+            fact=f"user {database.user} may not read data_directory",
+            fix=f"grant pg_read_all_settings to {database.user}",
+        )
+    if os.path.realpath(found) != os.path.realpath(database.data):
+        raise Stop(
+            Exit.REFUSED,
+            "the server that answers is another one than the settings name",
+            fact=f"{database.socket}, port {database.port} serves {found},"
+            f" database.data is {database.data}",
+            fix="correct socket, port or data in [database]",
+        )
+
+
+def name_there(found: Databases, name: str) -> None:
+    """Return unless *name* is missing while databases are there that were it once.
+
+    No exchange of ours leaves that, so a person has done it, and only a person can mend it.
+
+    Raises:
+        Stop: it is; names what is there.
+    """
+    once = [one.name for place in (Place.PREVIOUS, Place.TAIL) for one in found.of(place)]
+    if found.live is None and once:
+        raise Stop(
+            Exit.REFUSED,
+            f"the database {name} is missing",
+            fact=f"found {', '.join(once)}",
+            fix=f"rename the right database to {name} by hand; on a standby an empty one will do",
+        )
+
+
+def server(session: Session, database: Database) -> None:
+    """Return when nothing on the server stands against replacing the database.
+
+    Raises:
+        Stop: another server, a prepared transaction, or a client that has written.
+    """
+    cluster(session, database)
+    name = database.name
     gid = session.value(
         f"select min(gid) as gid from pg_prepared_xacts where database = {literal(name)}"  # noqa: S608 - quoted names, numbers
     )
@@ -50,8 +145,7 @@ def server(session: Session, name: str) -> None:
         )
     writers = session.rows(
         "select pid, usename, application_name from pg_stat_activity"  # noqa: S608 - quoted names, numbers
-        f" where datname = {literal(name)} and backend_xid is not null"
-        " and pid <> pg_backend_pid() and application_name <> 'hasync' limit 1"
+        f" where datname = {literal(name)} and {WRITER} and pid <> pg_backend_pid() limit 1"
     )
     if writers:
         one = writers[0]

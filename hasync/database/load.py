@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hasync.database import provision
-from hasync.database.companions import MARKER, Marker
+from hasync.database.companions import MAKING, MARKER, Marker, making
 from hasync.database.databases import MAINTENANCE
 from hasync.database.describe import describe
 from hasync.database.facts import DatabaseFacts, compare
@@ -32,13 +32,19 @@ class SetRefusedError(Stop):
 
 
 def create(session: Session, name: str, facts: DatabaseFacts, limit_s: float) -> None:
-    """Return once the empty database *name* is there, closed to clients.
+    """Return once the empty database *name* is there, closed to clients, and noted as ours.
+
+    By the note a later run knows that it may be dropped: the name alone may be anybody's.
 
     Raises:
         Stop: the server refused, for example an unknown locale.
     """
     version = session.value("select current_setting('server_version_num')::int")
-    session.do(provision.create(name, facts.properties, version), limit_s=limit_s)
+    session.do(
+        f"{provision.create(name, facts.properties, version)};\n"
+        f"alter database {ident(name)} set {MAKING} = {literal(making(name))}",
+        limit_s=limit_s,
+    )
 
 
 def load(database: Database, name: str, dump: Path, jobs: int, watch: Watch) -> None:

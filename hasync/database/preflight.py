@@ -34,14 +34,13 @@ def files(settings: Settings, facts: DatabaseFacts, dump: tuple[Path, ...]) -> N
     newest = major(facts.pg_dump_version)
     if major(program_version(database.bin / "pg_restore")) < newest:
         raise _older("pg_restore", program_version(database.bin / "pg_restore"), newest)
-    here = data_version(database.data)
-    if major(here) < major(facts.server_version):
-        raise _older("the server", here, major(facts.server_version))
-    times, per = GROWTH
-    needs = [
-        (database.data, facts.size_bytes * times // per + database.reserve_bytes),
-        (settings.folders.work, sum(content_bytes(path) for path in dump)),
-    ]
+    needs = [(settings.folders.work, sum(content_bytes(path) for path in dump))]
+    if database.manage:  # else its data may be another user's, or on another host: `server` asks
+        here = data_version(database.data)
+        if major(here) < major(facts.server_version):
+            raise _older("the server", here, major(facts.server_version))
+        times, per = GROWTH
+        needs.append((database.data, facts.size_bytes * times // per + database.reserve_bytes))
     for folder, bytes_there in _by_file_system(needs):
         free = durable.free_bytes(folder)
         if free < bytes_there:

@@ -41,6 +41,35 @@ def fate(  # noqa: PLR0913, PLR0917 - what a run has in hand
     return Place.TAIL
 
 
+def replaced(  # noqa: PLR0913, PLR0917 - what a run has in hand
+    settings: Settings, database: Database, store: Store, oid: int, clock: Clock, log: Logger
+) -> Known | None:
+    """Return the database *oid*, just replaced, a tail if it was written to until the last moment.
+
+    Between the look before the restore and the exchange somebody may have worked in it.
+
+    Raises:
+        Stop: it cannot be read, or renamed; it stays, and is looked at again before it is dropped.
+    """
+    one = databases.look(database).by_oid(oid)
+    if one is None or one.invalid:
+        return None
+    if one.place is Place.PREVIOUS:
+        told = since_restore(database, one, settings.folders.state)
+        if not told:
+            return one
+        log.warning("database=%s written until it was replaced: %s", one.name, "; ".join(told))
+        tail = databases.companions(database).tail(oid)
+        Psql(database, MAINTENANCE).do(f"alter database {ident(one.name)} rename to {ident(tail)}")
+        one = databases.look(database).by_oid(oid)
+    if one is not None and one.place is Place.TAIL and not _has_set(settings, database, store, one):
+        try:
+            _dump(settings, database, store, one, clock)
+        except Stop as error:
+            log.warning("database=%s has no tail set of all of it: %s", one.name, error)
+    return one
+
+
 def prune(
     settings: Settings, database: Database, store: Store, clock: Clock, log: Logger
 ) -> tuple[str, ...]:

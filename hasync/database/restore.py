@@ -15,25 +15,36 @@ from pathlib import Path
 from harness.clock import Clock
 from harness.errors import HarnessError, InputError
 from hasync import durable
-from hasync.database import databases, guard, load, preflight, preserve, restored, unpack
+from hasync.database import (
+    databases,
+    eligible,
+    guard,
+    live,
+    load,
+    preflight,
+    preserve,
+    restored,
+    unpack,
+)
 from hasync.database.cluster import Cluster
 from hasync.database.companions import Companions, Marker, Place
 from hasync.database.databases import MAINTENANCE, Known
 from hasync.database.facts import DatabaseFacts
-from hasync.database.psql import Psql
+from hasync.database.psql import Psql, Session
 from hasync.database.swap import Exchange, Exchanged, exchange
 from hasync.database.watched import Watch, disk
 from hasync.failure import Exit, Stop
 from hasync.operation import Operation
-from hasync.role import Role, RoleFact, ServiceState, SiteFact
+from hasync.role import Role, ServiceState, SiteFact
 from hasync.role_file import read as read_role
 from hasync.service import probe
-from hasync.sets.backup import Kind, State, StoredSet
+from hasync.sets.backup import State, StoredSet
 from hasync.sets.set_folder import DATA
 from hasync.sets.store import Store
 from hasync.settings import Database, Settings
 
 NEVER = -1  # no epoch: before the guard
+UNCONFIRMED = frozenset({State.NEW, State.VERIFIED, State.FAILED})  # not CORRUPT: that is of files
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -123,6 +134,7 @@ class _Restore:
     live: Known | None = None
     parked: str = ""
     coming_oid: int = 0
+    building: bool = False  # from here on the database of that name is ours
     swapped: bool = False
     over: bool = False
 
@@ -159,38 +171,16 @@ class _Restore:
 
     def _guard(self) -> None:
         with self._step("guard"):
-            role = guard.site(self.settings, self.peer)
-            self.epoch = role.epoch
-            self._fits(role)
+            self.epoch = guard.site(self.settings, self.peer).epoch
+            eligible.fits(self.settings, self.stored, self.epoch, by_hand=self.by_hand)
             if self.cluster.is_up():
-                with Psql(self.database, MAINTENANCE).session() as session:
-                    guard.server(session, self.names.name)
+                eligible.server(self.database)
         with self._step("select"):
             if self.cluster.is_up():
                 self._newer()
 
-    def _fits(self, role: RoleFact) -> None:
-        """Refuse a set that a run may not take; a person may, unless it is no database."""
-        state = self.stored.state
-        if self.stored.kind is not Kind.DATABASE or self.stored.manifest is None:
-            raise Stop(Exit.FAILED, "not a set of a database", fact=self.stored.path)
-        if self.by_hand:
-            return
-        if state.held:
-            raise Stop(Exit.REFUSED, "the set is held back", fact=state.held)
-        if self.stored.site == self.settings.site:
-            raise Stop(Exit.REFUSED, "the set is of this site", fact=self.stored.path)
-        if self.stored.manifest.epoch < role.epoch:
-            fact = f"epoch {self.stored.manifest.epoch}, this site knows of {role.epoch}"
-            raise Stop(Exit.REFUSED, "the set is of an earlier epoch", fact=fact)
-
     def _newer(self) -> None:
-        """Refuse a set that is not newer than what is live."""
-        live = databases.look(self.database).live
-        marker = live.marker if live else None
-        if marker and not self.by_hand and self.stored.order <= marker.order:
-            fact = f"live: epoch {marker.epoch}, sequence {marker.sequence}"
-            raise Stop(Exit.FAILED, "the set is not newer than what is live", fact=fact)
+        eligible.newer(self.database, self.stored, by_hand=self.by_hand)
 
     def _prepare(self) -> tuple[DatabaseFacts, Path]:
         """Return the facts of the authentic set, and where it lies decompressed."""
@@ -225,8 +215,7 @@ class _Restore:
         with self._step("start"):
             if not self.cluster.is_up():
                 self.operation.note("started", pid=self.cluster.start().pid)
-                with Psql(self.database, MAINTENANCE).session() as session:
-                    guard.server(session, self.names.name)
+                eligible.server(self.database)
                 self._newer()
                 self._asked(facts)
         with self._step("globals"), Psql(self.database, MAINTENANCE).session() as session:
@@ -239,7 +228,9 @@ class _Restore:
         with self._step("tail"):
             # what runs that failed after their swap have left would add up
             preserve.prune(self.settings, self.database, self.store, self.clock, self.log)
-            self.live = databases.look(self.database).live
+            found = databases.look(self.database)
+            guard.name_there(found, self.names.name)
+            self.live = found.live
             if self.live is None:
                 return
             work = self.settings, self.database, self.store, self.live, self.clock, self.log
@@ -249,10 +240,14 @@ class _Restore:
             self.operation.note("fate", oid=oid, parked=self.parked)
 
     def _build(self, facts: DatabaseFacts, dump: Path) -> None:
-        watch = self._watch(self.database.data)
+        database, work = self.database, self.settings.folders.work
+        watch = self._watch(database.data if database.manage else work)
         with self._step("create"), Psql(self.database, MAINTENANCE).session() as session:
-            for one in databases.read(session, self.names).of(Place.NEW):
-                databases.drop(session, one, self.settings.limits.command_s)
+            self._drop_ours(session)
+            if any(one.name == self.new for one in databases.read(session, self.names).all):
+                fix = "rename it; it is not known to be ours"
+                raise Stop(Exit.REFUSED, f"a database {self.new} is there", fix=fix)
+            self.building = True
             load.create(session, self.new, facts, self.settings.limits.command_s)
         with self._step("load"):
             load.load(self.database, self.new, dump, self.jobs, watch)
@@ -260,6 +255,12 @@ class _Restore:
             load.properties(session, self.new, facts)
         with self._step("analyze"):
             load.analyze(self.database, self.new, self.jobs, watch)
+
+    def _drop_ours(self, session: Session) -> None:
+        """Remove what this run or another of ours has made; never what only looks like it."""
+        for one in databases.read(session, self.names).of(Place.NEW):
+            if one.making or (self.building and one.name == self.new):
+                databases.drop(session, one, self.settings.limits.command_s)
 
     def _prove(self, facts: DatabaseFacts) -> None:
         with self._step("verify"):
@@ -274,7 +275,7 @@ class _Restore:
         with self._step("reguard"):
             guard.site(self.settings, self.peer, self.epoch)
             with Psql(self.database, MAINTENANCE).session() as session:
-                guard.server(session, self.names.name)
+                guard.server(session, self.database)
                 coming = self._coming(databases.read(session, self.names).of(Place.NEW))
         self.coming_oid = coming.oid
         swap = Exchange(
@@ -286,7 +287,11 @@ class _Restore:
             connection_limit=facts.properties.connection_limit,
         )
         with self._step("swap"):
-            found = exchange(self.database, swap, self.clock, self.settings.limits.swap_s)
+            limit_s = self.settings.limits.swap_s
+            permission = guard.Permission(
+                self.settings, self.database, self.peer, self.epoch, self.clock
+            )
+            found = exchange(self.database, swap, self.clock, limit_s, permission)
             self.swapped = True
         self.log.info("swap blocked_ms=%.1f tries=%d", found.blocked_ns / 1e6, found.tries)
         return found
@@ -302,9 +307,10 @@ class _Restore:
         self, facts: DatabaseFacts, exchanged: Exchanged, roles: tuple[str, ...]
     ) -> RestoreResult:
         with self._step("confirm"):
-            confirm(self.settings, self.database, self.store, self.seconds)
+            confirm(self.settings, self.database, self.store, self.clock, self.seconds)
         with self._step("prune"):
             work = self.settings, self.database, self.store, self.clock, self.log
+            self._look_back()
             pruned = preserve.prune(*work)
         with self._step("stop"):
             leave(self.settings, self.cluster)
@@ -318,6 +324,14 @@ class _Restore:
             roles=roles,
             pruned=pruned,
         )
+
+    def _look_back(self) -> None:
+        """Have what was replaced kept as a tail when it was written to until the last moment."""
+        if self.live is None:
+            return
+        work = self.settings, self.database, self.store, self.live.oid, self.clock, self.log
+        if one := preserve.replaced(*work):
+            self.parked = one.name
 
     def abandoned(self, error: HarnessError | OSError) -> Stop | HarnessError:
         """Return how this run ends because of *error*, with everything put back."""
@@ -344,28 +358,35 @@ class _Restore:
                     found = databases.read(session, self.names)
                     # the answer to the commit may have been lost, and not the commit
                     self.swapped |= bool(found.live and found.live.oid == self.coming_oid)
-                    for one in found.of(Place.NEW):
-                        databases.drop(session, one, self.settings.limits.command_s)
+                    self._drop_ours(session)
         with suppress(HarnessError, OSError):
             leave(self.settings, self.cluster)
 
 
 def confirm(
-    settings: Settings, database: Database, store: Store, seconds: Mapping[str, float]
+    settings: Settings,
+    database: Database,
+    store: Store,
+    clock: Clock,
+    seconds: Mapping[str, float],
 ) -> str:
     """Return the id of the set that is live, recorded as restored; "" when none is.
 
-    From the catalogue alone, so that it can be said again after any interruption.
+    From the catalogue alone, so that it can be said again after any interruption. A set whose files
+    are corrupt stays that: what was made of them once says nothing of them now.
     """
-    del settings
-    live = databases.look(database).live
-    if live is None or live.marker is None:
+    one = databases.look(database).live
+    if one is None:
         return ""
-    stored = store.scan().by_id(live.marker.set_id)
-    if stored is not None and (stored.state.state is not State.RESTORED or seconds):
+    live.record(settings.folders.state, database, one, clock)
+    if one.marker is None:
+        return ""
+    stored = store.scan().by_id(one.marker.set_id)
+    known = stored.state.state if stored else State.CORRUPT
+    if stored is not None and (known in UNCONFIRMED or (known is State.RESTORED and seconds)):
         told = {f"{name}_s": round(took_s, 3) for name, took_s in seconds.items()}
         store.mark(stored, State.RESTORED, "", **told)
-    return live.marker.set_id
+    return one.marker.set_id
 
 
 def _dump_in(target: Path) -> Path:

@@ -10,7 +10,7 @@ from logging import Logger
 from harness.clock import Clock
 from harness.errors import InputError
 from hasync.database import databases, guard
-from hasync.database.cluster import Cluster
+from hasync.database import live as live_file
 from hasync.database.companions import Companions
 from hasync.database.databases import MAINTENANCE, Known
 from hasync.database.psql import Psql
@@ -18,7 +18,6 @@ from hasync.database.restore import cluster_of, leave
 from hasync.database.swap import Exchange, Exchanged, exchange
 from hasync.failure import Exit, Stop
 from hasync.operation import Operation
-from hasync.role import SiteFact
 from hasync.sets.backup import StoredSet
 from hasync.sets.store import Store
 from hasync.settings import Database, Settings
@@ -57,13 +56,16 @@ def rollback(
     with Operation("rollback", settings.folders.state, clock, database=names.name) as operation:
         try:
             with operation.step("guard"):
-                live, back = _guarded(settings, cluster, names, None, force=force)
+                permission = None if force else _permission(settings, database, clock)
+                if not cluster.is_up():
+                    cluster.start()
+                live, back = _pair(database, names, force=force)
                 operation.note("rollback", live=live.oid, back=back.oid)
             with operation.step("exchange"):
-                exchanged = _exchanged(settings, database, names, live, back, clock)
+                exchanged = _exchanged(settings, database, names, live, back, clock, permission)
             log.info("rollback blocked_ms=%.1f", exchanged.blocked_ns / 1e6)
             with operation.step("hold"):
-                held = hold(settings, database, store)
+                held = hold(settings, database, store, clock)
         finally:
             leave(settings, cluster)
     return RollbackResult(
@@ -75,14 +77,33 @@ def rollback(
     )
 
 
-def hold(settings: Settings, database: Database, store: Store) -> str:
+def planned(settings: Settings, clock: Clock, *, force: bool = False) -> tuple[Known, Known] | None:
+    """Return what is live and what would come back; None while the server is down.
+
+    Raises:
+        Stop: what stands against a rollback.
+        InputError: there is no database here.
+    """
+    database = settings.database
+    if database is None:
+        raise InputError("there is no database here", field="database", fix="add [database]")
+    names = databases.companions(database)
+    if not force:
+        _permission(settings, database, clock)
+    if not cluster_of(settings, database).is_up():
+        return None
+    return _pair(database, names, force=force)
+
+
+def hold(settings: Settings, database: Database, store: Store, clock: Clock) -> str:
     """Return the id of the set that was rolled back, now held; the live one is let go.
 
     From the catalogue alone, so that it can be said again after any interruption.
     """
-    del settings
     found = databases.look(database)
     catalogue = store.scan()
+    if found.live:
+        live_file.record(settings.folders.state, database, found.live, clock)
     if found.live and found.live.marker:
         _set_hold(store, catalogue.by_id(found.live.marker.set_id), "")
     gone = found.replaced_last
@@ -98,22 +119,18 @@ def _set_hold(store: Store, stored: StoredSet | None, why: str) -> None:
         store.hold(stored, why)
 
 
-def _guarded(
-    settings: Settings,
-    cluster: Cluster,
-    names: Companions,
-    peer: SiteFact | None,
-    *,
-    force: bool,
-) -> tuple[Known, Known]:
+def _permission(settings: Settings, database: Database, clock: Clock) -> guard.Permission:
+    """Return what allows the exchange as long as role, epoch and service stay as they are."""
+    epoch = guard.site(settings, None).epoch
+    return guard.Permission(settings, database, None, epoch, clock)
+
+
+def _pair(database: Database, names: Companions, *, force: bool) -> tuple[Known, Known]:
     """Return what is live and what comes back."""
-    if not force:
-        guard.site(settings, peer)
-    if not cluster.is_up():
-        cluster.start()
-    with Psql(cluster.database, MAINTENANCE).session() as session:
+    with Psql(database, MAINTENANCE).session() as session:
+        guard.cluster(session, database)
         if not force:
-            guard.server(session, names.name)
+            guard.server(session, database)
         found = databases.read(session, names)
     back = found.replaced_last
     if found.live is None or back is None:
@@ -129,6 +146,7 @@ def _exchanged(  # noqa: PLR0913, PLR0917 - what the step has in hand
     live: Known,
     back: Known,
     clock: Clock,
+    permission: guard.Permission | None,
 ) -> Exchanged:
     swap = Exchange(
         name=names.name,
@@ -138,4 +156,4 @@ def _exchanged(  # noqa: PLR0913, PLR0917 - what the step has in hand
         coming=back.name,
         rolled_back=True,
     )
-    return exchange(database, swap, clock, settings.limits.swap_s)
+    return exchange(database, swap, clock, settings.limits.swap_s, permission)

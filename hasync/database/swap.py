@@ -13,12 +13,15 @@ transaction that has pg_database locked itself (a pg_dump, a forgotten `begin`) 
 so the later tries do without that lock.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from harness.clock import Clock
-from hasync.database.companions import REPLACED, Replaced
+from hasync.database.companions import MAKING, REPLACED, Replaced
 from hasync.database.databases import MAINTENANCE
+from hasync.database.guard import WRITER, Permission
 from hasync.database.psql import Psql, Session, SqlError
 from hasync.database.sql import ident, literal
 from hasync.failure import Exit, Stop
@@ -58,12 +61,21 @@ class _Busy(Exception):  # noqa: N818 - a reason to try again, caught below
     """Sessions were left when the time of one try was over."""
 
 
-def exchange(database: Database, swap: Exchange, clock: Clock, limit_s: float) -> Exchanged:
+def exchange(
+    database: Database,
+    swap: Exchange,
+    clock: Clock,
+    limit_s: float,
+    permission: Permission | None = None,
+) -> Exchanged:
     """Return once *swap* is committed.
 
+    *permission* is asked anew in each try, and holds the role until the commit: whoever promotes
+    this site while we try is heard between two tries. None: a person forces it.
+
     Raises:
-        Stop: somebody held the databases for all of *limit_s*, or they are not what they were;
-            every name is as before.
+        Stop: somebody held the databases for all of *limit_s*, they are not what they were, or it
+            is no longer allowed; every name is as before.
     """
     deadline_ns = clock.monotonic_ns() + round(limit_s * 1e9)
     tries, why = 0, ""
@@ -72,15 +84,16 @@ def exchange(database: Database, swap: Exchange, clock: Clock, limit_s: float) -
         with Psql(database, MAINTENANCE).session() as session:
             if tries > 1:
                 session.do(f"select pg_sleep({PAUSE_S})")
-            begun_ns = clock.monotonic_ns()
+            locked = tries <= LOCKED_TRIES or tries % 2 == 0
             try:
-                _attempt(session, swap, clock, locked=tries <= LOCKED_TRIES or tries % 2 == 0)
+                with _held(session, permission) as again:
+                    begun_ns = clock.monotonic_ns()
+                    _attempt(session, swap, clock, again, locked=locked)
+                    return Exchanged(clock.monotonic_ns() - begun_ns, tries)
             except (_Busy, SqlError) as error:
                 if isinstance(error, SqlError) and error.sqlstate not in _BUSY:
                     raise
                 why = str(error)
-                continue
-            return Exchanged(clock.monotonic_ns() - begun_ns, tries)
     raise Stop(
         Exit.TIMEOUT,
         f"{swap.name} could not be exchanged: somebody holds it",
@@ -89,32 +102,55 @@ def exchange(database: Database, swap: Exchange, clock: Clock, limit_s: float) -
     )
 
 
-def _attempt(session: Session, swap: Exchange, clock: Clock, *, locked: bool) -> None:
+@contextmanager
+def _held(session: Session, permission: Permission | None) -> Iterator[Callable[[], None] | None]:
+    """Give what is asked once more when no session is left; None when a person forces it."""
+    if permission is None:
+        yield None
+    else:
+        with permission.held(session) as again:
+            yield again
+
+
+def _attempt(
+    session: Session,
+    swap: Exchange,
+    clock: Clock,
+    again: Callable[[], None] | None,
+    *,
+    locked: bool,
+) -> None:
     """Return once committed; on any error the server rolls back when the session ends."""
     limit_s = LOCK_MS / 1e3
     xid = session.value("select txid_current()")
     session.do(f"begin; set local lock_timeout = {LOCK_MS}", limit_s=limit_s)
     if locked:
         session.do("lock table pg_catalog.pg_database in access exclusive mode", limit_s=limit_s)
-    _empty(session, swap, clock)
+    _empty(session, swap, clock, forced=again is None)
+    if again is not None:
+        again()
     _unchanged(session, swap)
     session.do(f"{_renames(swap, xid)};\ncommit", limit_s=2 * limit_s)
 
 
-def _empty(session: Session, swap: Exchange, clock: Clock) -> None:
+def _empty(session: Session, swap: Exchange, clock: Clock, *, forced: bool) -> None:
     """Return when no session is left in either database; who does not leave is ended.
+
+    One that has written is not ended but heard, unless *forced*: somebody works here.
 
     A backend on its way in is seen by its lock on the database alone, before it has a place in
     pg_stat_activity.
     """
     oids = ", ".join(str(oid) for oid in (swap.live_oid, swap.coming_oid) if oid is not None)
+    writes = "false" if forced else f"coalesce(a.datid = {swap.live_oid or 0} and {WRITER}, false)"
     begun_ns = clock.monotonic_ns()
     while True:
         waited_ns = clock.monotonic_ns() - begun_ns
         end = "pg_terminate_backend(q.pid)" if waited_ns >= GRACE_NS else "false"
         session.do("select pg_stat_clear_snapshot()")
         left = session.rows(
-            f"select q.pid, {end} as ended, a.application_name as program from ("  # noqa: S608 - quoted names, numbers
+            f"select q.pid, {writes} as writes, not {writes} and {end} as ended,"  # noqa: S608 - quoted names, numbers
+            " a.application_name as program from ("
             f"select pid from pg_stat_activity where datid in ({oids})"
             " union select pid from pg_locks where locktype = 'object'"
             f" and classid = 'pg_database'::regclass and objid in ({oids})"
@@ -123,6 +159,9 @@ def _empty(session: Session, swap: Exchange, clock: Clock) -> None:
         )
         if not left:
             return
+        if writing := [one for one in left if one["writes"]]:
+            fact = f"pid {writing[0]['pid']}, {writing[0]['program']!r}"
+            raise Stop(Exit.REFUSED, f"a client is writing to {swap.name}", fact=fact)
         if waited_ns >= EMPTY_NS:
             told = ", ".join(f"{one['pid']} ({one['program'] or 'no name'})" for one in left[:5])
             raise _Busy(f"processes that do not end: {told}")
@@ -160,6 +199,7 @@ def _renames(swap: Exchange, xid: int) -> str:
     words += [
         f"alter database {ident(swap.coming)} rename to {ident(swap.name)}",
         f"alter database {ident(swap.name)} reset {REPLACED}",
+        f"alter database {ident(swap.name)} reset {MAKING}",
         f"alter database {ident(swap.name)} allow_connections true",
     ]
     if swap.connection_limit is not None:

@@ -124,6 +124,29 @@ def undo(settings: Settings, clock: Clock) -> InstallResult:
     return _result(plan)
 
 
+def allowed(
+    settings: Settings, store: Store, stored: StoredSet | None, clock: Clock
+) -> tuple[str, ...]:
+    """Return the live trees that installing *stored* (None: an undo) would exchange now.
+
+    Raises:
+        Stop: what stands against it.
+        InputError: no set of an application, or of roots that this host does not have.
+    """
+    _stopped(settings)
+    if stored is None:
+        return tuple(pair.live for pair in _undoing(settings.folders.state, clock).pairs)
+    targets = _targets(settings, store, _authentic(store, stored))
+    return tuple(str(target.live) for target in targets)
+
+
+def interrupted(settings: Settings) -> tuple[str, ...]:
+    """Return what `settle_install` would find: the procedures that did not end."""
+    state = settings.folders.state
+    begun = tuple(name for name in ("install", "undo") if (state / f"{name}.jsonl").exists())
+    return begun or (("install",) if unsettled(state) is not None else ())
+
+
 def settle_install(settings: Settings, clock: Clock) -> tuple[str, ...]:
     """Return in words what was left of an interrupted install or undo, and how it was ended.
 

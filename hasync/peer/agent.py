@@ -18,12 +18,17 @@ import shutil
 import signal
 import sys
 import time
-from typing import NoReturn
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 from harness.child import ENV, run
 from harness.clock import Clock
 from harness.errors import HarnessError, InputError
 from hasync import role_file
+from hasync.commands.choice import live_set
+from hasync.commands.command import read_runs
+from hasync.database import live as live_file
 from hasync.failure import Exit, Stop
 from hasync.peer import arrival, peer_file
 from hasync.peer.hello import (
@@ -38,7 +43,7 @@ from hasync.peer.hello import (
     readable,
 )
 from hasync.peer.remote import REFUSED
-from hasync.sets.backup import State
+from hasync.sets.backup import State, StoredSet
 from hasync.sets.store import Store
 from hasync.settings import Settings
 
@@ -100,7 +105,41 @@ def introduce(settings: Settings, clock: Clock, store: Store, *, restricted: boo
         ids=tuple(one.id for one in stored if one.state.state is not State.CORRUPT)[:MAX_IDS],
         parts=arrival.parts(folders),
         versions=_versions(settings),
+        corrupt=tuple(one.id for one in stored if one.state.state is State.CORRUPT)[:MAX_IDS],
+        **_restored(_live(folders.state, stored)),
+        **_last_run(folders.state),
     )
+
+
+def _live(state: Path, sets: Sequence[StoredSet]) -> StoredSet | None:
+    """Return the set that was live when a run here last saw it."""
+    known = live_file.read(state)
+    if known is None:
+        return live_set(sets)
+    return next((one for one in sets if one.id == known.set_id), None)
+
+
+def _restored(live: StoredSet | None) -> dict[str, Any]:
+    """Return the fields of a hello about the set that is live here."""
+    if live is None or live.manifest is None:
+        return {}
+    took_s = live.state.measurements.get("restore_s", 0)
+    return {
+        "restored_id": live.id,
+        "restored_at_ns": live.state.at_ns,
+        "restored_snapshot_ns": live.manifest.snapshot_at_ns,
+        "restored_took_ms": round(took_s * 1000) if isinstance(took_s, int | float) else 0,
+    }
+
+
+def _last_run(state: Path) -> dict[str, Any]:
+    """Return the fields of a hello about the last pgsync here that has ended."""
+    try:
+        last = read_runs(state).get("pgsync")
+    except HarnessError as error:
+        logger.warning("the record of the runs cannot be read why=%s", error)
+        return {}
+    return {"exit_code": last.last_exit_code, "failures": last.failures} if last else {}
 
 
 def reply(settings: Settings, clock: Clock, *, restricted: bool) -> tuple[bytes, int]:
@@ -122,16 +161,33 @@ def _obey(settings: Settings, clock: Clock, request: Request, *, restricted: boo
     folders = settings.folders
     store = Store(folders, settings.signing, settings.site, clock)
     if request.hello is not None:
+        refuse_stranger(settings, request.hello)
         logger.info("hello site=%s epoch=%d", request.hello.site, request.hello.epoch)
         own = introduce(settings, clock, store, restricted=restricted)
         if request.hello.site != settings.site:
             peer_file.remember(folders.state, request.hello)
         return encode_hello(own)
     with arrival.without_receivers(folders):
-        stored = store.receive(request.id)
+        stored = store.receive(request.id, settings.peer.site)
     woken = arrival.wake(folders.state)
     logger.info("committed set=%s path=%s woken=%s", stored.id, stored.path, woken)
     return encode_committed(stored.id)
+
+
+def refuse_stranger(settings: Settings, hello: Hello) -> None:
+    """Return when *hello* comes from the peer that the settings name.
+
+    Raises:
+        Stop: from another site; nothing of what it says is kept.
+    """
+    wanted = settings.peer.site
+    if wanted not in {"", hello.site}:
+        raise Stop(
+            Exit.CONFIG,
+            f"{settings.site} has another peer",
+            fact=f"peer.site is {wanted}, not {hello.site}",
+            fix="mend peer.site there, or ask the right host",
+        )
 
 
 def receive(settings: Settings, original: str) -> NoReturn:

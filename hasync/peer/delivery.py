@@ -6,11 +6,11 @@ once is remembered, so that its own retention does not make us send it again eve
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.clock import Clock
-from hasync.commands.choice import SENT, backlog
+from hasync.commands.choice import backlog
 from hasync.failure import Exit, Stop
 from hasync.operation import Operation, close_unfinished
 from hasync.peer import peer_file
@@ -19,7 +19,7 @@ from hasync.peer.agent import introduce
 from hasync.peer.hello import Hello
 from hasync.peer.remote import Peer, TransferResult
 from hasync.role import SiteFact
-from hasync.sets.backup import Kind, StoredSet
+from hasync.sets.backup import SENT, Kind, StoredSet
 from hasync.sets.store import Store
 from hasync.settings import Settings
 
@@ -56,15 +56,16 @@ class Delivery:
         self._hello: Hello | None = None
         self.trouble: Stop | None = None  # why the last hello failed
 
-    def hello(self) -> Hello | None:
+    def hello(self, *, succeeded: bool = False) -> Hello | None:
         """Return what the peer says of itself now; None when it says nothing, see `trouble`.
 
         It is asked once: a site that is cut off publishes all the same. Sending has more patience.
+        *succeeded*: this run, still on record as running, has done what it is for.
 
         Raises:
             Stop: it is not trusted, or not the other site.
         """
-        return self._asked(self._first)
+        return self._asked(self._first, succeeded=succeeded)
 
     def distrusted(self) -> Stop | None:
         """Say hello; return why nothing may be sent in this run. A set is made all the same.
@@ -80,8 +81,10 @@ class Delivery:
             return stop
         return None
 
-    def _asked(self, peer: Peer) -> Hello | None:
+    def _asked(self, peer: Peer, *, succeeded: bool = False) -> Hello | None:
         own = introduce(self._settings, self._clock, self._store)
+        if succeeded:
+            own = replace(own, exit_code=int(Exit.OK), failures=0)
         try:
             self._hello = peer.hello(own)
         except Stop as stop:
@@ -121,7 +124,8 @@ class Delivery:
                     raise stop
                 found = self._store.scan().sets
                 self._remember(found, hello)
-                for stored in backlog(found, kind, self._settings.site, hello.ids):
+                own = self._settings.site
+                for stored in backlog(found, kind, own, hello.ids, hello.corrupt):
                     done[stored.name.text] = self._one(operation, stored)
         except Stop as stop:
             logger.warning("not delivered why=%s", stop)

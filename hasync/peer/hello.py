@@ -13,14 +13,15 @@ from typing import Any, NoReturn
 
 from harness.errors import InputError
 from hasync.failure import Exit, Stop
-from hasync.role import MAX_EPOCH, Role, SiteFact
+from hasync.role import MAX_EPOCH, Restored, Role, SiteFact
 
-PROTOCOL = 1
+PROTOCOL = 2
 SENTINEL = "HASYNC-ANSWER"  # a profile or banner may print around it
 MAX_REQUEST_BYTES = 1 << 18
 MAX_ANSWER_BYTES = 1 << 20
 MAX_IDS = 4096  # the newest are told
 MAX_PARTS = 64
+MAX_EXIT_CODE = 255
 MAX_COUNT = 1 << 62  # of bytes, sequences and nanoseconds: fits every field that stores one
 MAX_TEXT = 1000  # characters of a reason
 
@@ -52,6 +53,13 @@ class Hello:
     ids: tuple[str, ...] = ()  # of the sets in its catalogue, the newest first
     parts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    corrupt: tuple[str, ...] = ()  # ids of the sets that have rotted in its catalogue
+    restored_id: str = ""  # of the set that is live there; "": none is known
+    restored_at_ns: int = 0
+    restored_snapshot_ns: int = 0
+    restored_took_ms: int = 0
+    exit_code: int = 0  # of its last pgsync that had ended
+    failures: int = 0  # of its pgsync, in row
 
     def __post_init__(self) -> None:
         """Refuse what has not the form; `sequences` go by kind/site, `parts` are bytes by id."""
@@ -66,15 +74,31 @@ class Hello:
         _table("sequences", self.sequences, MAX_IDS, _STREAM, _count)
         _table("parts", self.parts, MAX_PARTS, _ID, _count)
         _table("versions", self.versions, MAX_PARTS, _PROGRAM, _version)
-        if len(self.ids) > MAX_IDS:
-            _refuse("ids", len(self.ids), f"more than {MAX_IDS}")
-        for one in self.ids:
-            _text("ids", one, _ID)
+        for name, ids in (("ids", self.ids), ("corrupt", self.corrupt)):
+            if len(ids) > MAX_IDS:
+                _refuse(name, len(ids), f"more than {MAX_IDS}")
+            for one in ids:
+                _text(name, one, _ID)
+        if self.restored_id:
+            _text("restored_id", self.restored_id, _ID)
+        for name in ("restored_at_ns", "restored_snapshot_ns", "restored_took_ms", "failures"):
+            _count(name, getattr(self, name))
+        _count("exit_code", self.exit_code, MAX_EXIT_CODE)
 
     @property
     def fact(self) -> SiteFact:
         """Return what decides over publishing and restoring."""
-        return SiteFact(self.site, self.role, self.epoch)
+        restored = Restored(
+            self.restored_id, self.restored_at_ns, self.restored_snapshot_ns, self.restored_took_ms
+        )
+        return SiteFact(
+            self.site,
+            self.role,
+            self.epoch,
+            restored if self.restored_id else None,
+            self.exit_code,
+            self.failures,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -93,8 +117,8 @@ class Hello:
                 _refuse(name, known[name], f"not {kind.__name__}")
         if known["role"] not in set(Role):
             _refuse("role", known["role"], "no such role")
-        ids = tuple(known["ids"])
-        return cls(**(known | {"role": Role(known["role"]), "ids": ids}))
+        more = {name: tuple(known[name]) for name in ("ids", "corrupt")}
+        return cls(**(known | more | {"role": Role(known["role"])}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +257,13 @@ _FIELDS: dict[str, type] = {
     "ids": list,
     "parts": dict,
     "versions": dict,
+    "corrupt": list,
+    "restored_id": str,
+    "restored_at_ns": int,
+    "restored_snapshot_ns": int,
+    "restored_took_ms": int,
+    "exit_code": int,
+    "failures": int,
 }
 
 

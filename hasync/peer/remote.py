@@ -247,6 +247,14 @@ class Peer:
                 fact=peer.site,
                 fix="name the other site's host, and give each site a name of its own",
             )
+        wanted = self._settings.peer.site
+        if wanted not in {"", peer.site}:
+            raise Stop(
+                Exit.CONFIG,
+                "the other host is not the peer that the settings name",
+                fact=f"it is {peer.site}, peer.site is {wanted}",
+                fix="name the peer's host, or mend peer.site",
+            )
         path = self._address.path
         if path and peer.base and path not in {peer.base, peer.inbox, f"{peer.base}/inbox"}:
             raise Stop(

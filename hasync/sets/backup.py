@@ -20,6 +20,7 @@ MAX_SEQUENCE = 999_999_999_999
 MAX_STATE_BYTES = 1 << 20
 RETRY_FIRST_NS = 5 * 60 * 10**9  # before a failed set is tried again; doubles with each attempt
 RETRY_LAST_NS = 6 * 3600 * 10**9
+SENT = "sent_at_ns"  # measured when the peer had taken a set into its catalogue
 _NAME = re.compile(r"e([0-9]{6})-s([0-9]{8,12})-([0-9]{8}T[0-9]{6}Z)-([0-9a-f]{8})")
 _UTC = "%Y%m%dT%H%M%SZ"
 _LEGACY = re.compile(r"pgbackup\.[0-9]{14}\.tgz|ngpbackup[A-Za-z0-9._-]{0,200}\.tgz")

@@ -70,8 +70,10 @@ class Inbox:
         except InputError:
             return None
 
-    def prove(self, set_id: str) -> tuple[SetManifest, dict[str, Found]]:
+    def prove(self, set_id: str, site: str = "") -> tuple[SetManifest, dict[str, Found]]:
         """Return the manifest of a part that is whole, and how its files lay when they were read.
+
+        A set made elsewhere than at *site* is refused, however well it is signed ("": any site).
 
         Raises:
             Stop: not whole yet (TRANSFER, all stays), damaged (NOT_VERIFIED, the damaged files are
@@ -93,6 +95,9 @@ class Inbox:
             raise self.refuse(set_id, Exit.NOT_VERIFIED, str(error)) from error
         if manifest.id != set_id:
             raise self.refuse(set_id, Exit.TRUST, f"the manifest is that of set {manifest.id}")
+        if site not in {"", manifest.site}:
+            why = f"made at {manifest.site}, and the peer is {site} (peer.site)"
+            raise self.refuse(set_id, Exit.TRUST, why)
         return manifest, self._whole(set_id, manifest, found)
 
     def _whole(

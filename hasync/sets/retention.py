@@ -2,7 +2,8 @@
 
 Laws, whatever the policy says:
 1. Only VERIFIED and RESTORED sets count as copies; a NEW, FAILED or CORRUPT one never pushes a good
-   one out, and is itself removed only when enough newer good ones exist.
+   one out, and is itself removed only when as many newer good ones exist as are kept anyway: what
+   is wrong with it may have been the signers, or a disk, of that day.
 2. Of each kind and site the newest good set stays, and `min_keep` of them; neither count, time nor
    budget overrides that.
 3. Pinned and held sets and tails are never removed.
@@ -10,7 +11,7 @@ Laws, whatever the policy says:
    nothing is removed at all.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -66,10 +67,18 @@ class RetentionPlan:
     refused: str = ""  # why nothing is removed
 
 
-def plan(sets: Iterable[StoredSet], policy: Policy, keep: int, now_ns: int) -> RetentionPlan:
+def plan(
+    sets: Iterable[StoredSet],
+    policy: Policy,
+    keep: int,
+    now_ns: int,
+    unsent: Collection[str] = (),
+) -> RetentionPlan:
     """Return what of *sets* stays and goes when each kind and site keeps its newest *keep*.
 
     *now_ns* is wall time: it serves the rules about days, and to see that it cannot be right.
+    *unsent* are the ids of good sets that have yet to reach the other site: they stay as long as
+    the budget allows.
 
     Raises:
         InputError: a count that would delete everything, or means nothing.
@@ -88,6 +97,9 @@ def plan(sets: Iterable[StoredSet], policy: Policy, keep: int, now_ns: int) -> R
     for group in groups.values():
         protected |= _protect(group, policy, reasons)
         _apply(group, policy, keep, now_ns, reasons)
+        for one in group:
+            if one.id in unsent:
+                reasons[one.id].append("the other site never had it")
     _fit(everything, policy.max_bytes, protected, reasons)
     gone = tuple(stored for stored in sorted(everything, key=_order) if not reasons[stored.id])
     return RetentionPlan({name: tuple(why) for name, why in reasons.items() if why}, gone)
@@ -173,6 +185,10 @@ def _apply(
         ("weekly", policy.weekly, lambda at: at.isocalendar()[:2]),
         ("monthly", policy.monthly, lambda at: (at.year, at.month)),
     )
+    for one in group:
+        newer = sum(1 for other in good if _order(other) > _order(one))
+        if not one.proved and policy.min_keep <= newer < keep:
+            reasons[one.id].append(f"{newer} newer verified, {keep} wanted before it goes")
     for name, count, period in periods:
         seen: set[Hashable] = set()
         for one in dated:

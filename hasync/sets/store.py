@@ -226,10 +226,11 @@ class Store:
 
     # -- receiving
 
-    def receive(self, set_id: str) -> StoredSet:
+    def receive(self, set_id: str, site: str = "") -> StoredSet:
         """Return the set that lies in inbox/<id>.part, now in the catalogue and VERIFIED.
 
-        The same set again is a success without effect, or mends one that has rotted here.
+        It must have been made at *site* ("": at any whose signature is allowed). The same set again
+        is a success without effect, or mends one that has rotted here.
 
         Raises:
             InputError: not an id; the allowed signers cannot be read.
@@ -241,7 +242,7 @@ class Store:
         if known is not None and known.state.state is not State.CORRUPT:
             return self._again(known)
         try:
-            manifest, found = self._inbox.prove(set_id)
+            manifest, found = self._inbox.prove(set_id, site)
             sync_tree(self._inbox.part(set_id))
         except HarnessError:
             known = self.scan().by_id(set_id)  # another run may have taken it in just now

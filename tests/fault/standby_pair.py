@@ -41,6 +41,7 @@ user = "ngp"
 lock_wait_s = 5.0
 reserve_bytes = 33554432
 [peer]
+site = "site-{other}"
 ssh = ["ssh", "-F", "{home}/.ssh/config"]
 agent = ["{home}/bin/hasync", "agent"]
 [service]
@@ -162,7 +163,9 @@ class Pair:
 
     def install(self, site: Site) -> None:
         """Write settings, programs, and whom to trust."""
-        about = {"home": site.home, "name": site.name, "bin": site.bin, "python": python()}
+        other = self.b if site is self.a else self.a
+        about = {"home": site.home, "name": site.name, "other": other.name, "bin": site.bin}
+        about["python"] = python()
         site.write("hasync.toml", SETTINGS.format(**about))
         site.write("code/other_clock.py", OTHER_CLOCK)
         for name, module in (("pgsync", "pgsync"), ("ngpsync", "ngpsync"), ("hasync", "cli")):
@@ -173,7 +176,6 @@ class Pair:
             for one in (self.a, self.b)
         ]
         site.write(".ssh/allowed_signers", "".join(keys))
-        other = self.b if site is self.a else self.a
         key = (other.files / ".ssh/id.pub").read_text()
         forced = f'restrict,command="{site.home}/bin/hasync agent" '
         site.write(".ssh/authorized_keys", forced + key)

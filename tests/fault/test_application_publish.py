@@ -262,6 +262,7 @@ class Host:
             name = "m2"
             path = "{self.folder}/root/.m2"
             [peer]
+            site = "{"east" if settings.site == "west" else "west"}"
             ssh = ["{ssh}"]
             agent = {json.dumps(agent)}
             [service]

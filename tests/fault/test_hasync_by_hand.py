@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fault.content import look
+from tests.fault.content import NAME, look
 from tests.fault.site import Site
 from tests.fault.standby_pair import Pair
 
@@ -82,6 +82,34 @@ def test_restore_of_a_chosen_set(pair: Pair) -> None:
     assert said(pair, pair.b, "restore", old.id)["restored"]["id"] == old.id
     assert pair.live(pair.b) == first
     assert said(pair, pair.b, "restore", code=2)["why"].startswith("no set is newer")
+
+
+def test_dry_run_asks_the_guards_and_names_what_it_would_do(pair: Pair) -> None:
+    """What would be refused is refused with --dry-run too, by the same words and exit code."""
+    pair.both()
+    said(pair, pair.b, "install", "no-such-set", "--dry-run", code=10)
+    said(pair, pair.a, "rollback", "--dry-run", code=11)
+    said(pair, pair.a, "restore", pair.sets(pair.a)[0].id, "--dry-run", code=11)
+    assert "nothing to settle" in pair.hasync(pair.b, "recover", "--dry-run").out
+    pair.b.sql(f"create database {NAME}__new_00000000")
+    note = '{"name":"ngp__new_00000000"}'
+    pair.b.sql(f"alter database {NAME}__new_00000000 set hasync.making = '{note}'")
+    for words in (("hasync", "recover"), ("pgsync", pair.a.address)):
+        shown = pair.b.run(*words, "--dry-run")
+        assert f"would drop {NAME}__new_00000000" in shown.out, shown
+    assert f"{NAME}__new_00000000" in pair.b.databases()
+
+
+def test_a_site_of_unknown_role_leaves_every_database_alone(pair: Pair) -> None:
+    """The role is asked before recovery: a run ends with 11, and no database has changed."""
+    pair.both()
+    pair.b.remove("hasync/state/role.json")
+    pair.b.sql(f"create database {NAME}__new_20261122")
+    pair.b.sql(f"alter database {NAME} rename to {NAME}_saved")
+    before = pair.b.databases()
+    assert pair.pgsync(pair.b, "-t", "0").code == 11
+    assert pair.b.databases() == before
+    pair.b.sql(f"drop database {NAME}_saved")
 
 
 def test_failure_is_told_by_all_three(pair: Pair) -> None:

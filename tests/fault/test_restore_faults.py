@@ -453,21 +453,6 @@ def test_there_is_nothing_to_go_back_to_on_a_fresh_standby(west: Standby) -> Non
         west.rollback()
 
 
-def test_what_a_stranger_did_to_the_names_is_healed_or_refused(west: Standby) -> None:
-    """NAME renamed away comes back, NAME closed is opened, a half dropped database goes."""
-    west.restore("B")
-    west.cluster.psql(f'alter database {NAME} rename to "{NAME}__prev_1"')
-    live = west.of(Place.PREVIOUS)[0]
-    told = west.recover()
-    assert told == (f"{live.name} renamed back to {NAME}",)
-    west.cluster.psql(f"alter database {NAME} allow_connections false")
-    assert west.recover() == (f"{NAME} opened to connections again",)
-    west.cluster.psql(f"create database {NAME}__new_00000000")
-    assert len(west.recover()) == 1
-    west.clear()
-    west.restore("A")
-
-
 @pytest.fixture(scope="module")
 def own() -> Iterator[Standby]:
     """Give a standby whose server may be broken, with A live and B received."""

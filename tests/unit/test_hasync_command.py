@@ -30,6 +30,8 @@ base = "{base}"
 [signing]
 key = "/k"
 allowed_signers = "/a"
+[peer]
+site = "austin"
 [application]
 """
 

@@ -62,11 +62,11 @@ def test_answer_is_found_in_noise() -> None:
         encode_committed(ID).strip()[:-2],
         f"{SENTINEL} []\n".encode(),
         f"{SENTINEL} {{}}\n".encode(),
-        f'{SENTINEL} {{"hasync":2,"committed":"{ID}"}}\n'.encode(),
-        f'{SENTINEL} {{"hasync":1,"committed":"{ID}","more":1}}\n'.encode(),
-        f'{SENTINEL} {{"hasync":1,"hasync":1,"committed":"{ID}"}}\n'.encode(),
-        f'{SENTINEL} {{"hasync":1.0,"committed":"{ID}"}}\n'.encode(),
-        f'{SENTINEL} {{"hasync":1,"committed":NaN}}\n'.encode(),
+        f'{SENTINEL} {{"hasync":3,"committed":"{ID}"}}\n'.encode(),
+        f'{SENTINEL} {{"hasync":2,"committed":"{ID}","more":1}}\n'.encode(),
+        f'{SENTINEL} {{"hasync":2,"hasync":2,"committed":"{ID}"}}\n'.encode(),
+        f'{SENTINEL} {{"hasync":2.0,"committed":"{ID}"}}\n'.encode(),
+        f'{SENTINEL} {{"hasync":2,"committed":NaN}}\n'.encode(),
         f"{SENTINEL} {'[' * 200_000}\n".encode(),
         f"{SENTINEL} {'9' * 10_000}\n".encode(),
         f"{SENTINEL} ".encode() + b"\xff\xfe\n",
@@ -93,7 +93,7 @@ def test_refusal_comes_with_the_peers_words_made_harmless() -> None:
 @pytest.mark.parametrize("code", [0, -1, 1000, 128, 10**30])
 def test_refusal_with_a_strange_code_is_a_failure(code: int) -> None:
     """A refusal is never a success, whatever its code says."""
-    words = {"hasync": 1, "code": code, "why": "w", "fact": "", "fix": ""}
+    words = {"hasync": 2, "code": code, "why": "w", "fact": "", "fix": ""}
     raw = f"{SENTINEL} {json.dumps(words)}\n".encode()
 
     with pytest.raises(Stop) as caught:
@@ -162,13 +162,13 @@ def test_hello_out_of_its_grammar_is_refused(found: object) -> None:
     [
         b"",
         b"id\n",
-        b'{"hasync":1,"verb":"rm","id":"' + ID.encode() + b'"}\n',
-        b'{"hasync":1,"verb":"commit","id":"../../etc"}\n',
-        b'{"hasync":1,"verb":"commit","id":7}\n',
-        b'{"hasync":1,"verb":["commit"],"id":"' + ID.encode() + b'"}\n',
-        b'{"hasync":1,"verb":"commit"}\n',
-        b'{"hasync":1,"verb":"hello","hello":{}}\n',
-        b'{"hasync":2,"verb":"commit","id":"' + ID.encode() + b'"}\n',
+        b'{"hasync":2,"verb":"rm","id":"' + ID.encode() + b'"}\n',
+        b'{"hasync":2,"verb":"commit","id":"../../etc"}\n',
+        b'{"hasync":2,"verb":"commit","id":7}\n',
+        b'{"hasync":2,"verb":["commit"],"id":"' + ID.encode() + b'"}\n',
+        b'{"hasync":2,"verb":"commit"}\n',
+        b'{"hasync":2,"verb":"hello","hello":{}}\n',
+        b'{"hasync":3,"verb":"commit","id":"' + ID.encode() + b'"}\n',
         b" " * (MAX_REQUEST_BYTES + 1),
     ],
 )

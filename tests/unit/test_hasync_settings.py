@@ -20,6 +20,8 @@ base = "/var/lib/hasync"
 [signing]
 key = "/etc/hasync/key"
 allowed_signers = "/etc/hasync/allowed"
+[peer]
+site = "austin"
 [database]
 socket = "/run/postgresql"
 bin = "/usr/lib/postgresql/15/bin"
@@ -47,7 +49,7 @@ def test_least_file_gives_the_defaults() -> None:
     """What is left out has the default of hasync.settings."""
     found = parse(LEAST, "s.toml")
 
-    assert found.peer == model.Peer()
+    assert found.peer == model.Peer(site="austin")
     assert found.service == model.Service()
     assert found.retention == model.Retention()
     assert found.limits == model.Limits()
@@ -92,8 +94,9 @@ BAD_FIELDS = {
     "database.socket": (b'"/run/postgresql"', b'"-hbad host"'),
     "retention.min_keep": (b"[signing]", b"[retention]\nmin_keep = 0\n[signing]"),
     "retention.max_bytes": (b"[signing]", b"[retention]\nmax_bytes = -1\n[signing]"),
-    "peer.ssh": (b"[signing]", b"[peer]\nssh = []\n[signing]"),
-    "peer.user": (b"[signing]", b'[peer]\nuser = "-oProxyCommand=x"\n[signing]'),
+    "peer.site": (b'site = "austin"', b'site = "dallas"'),
+    "peer.ssh": (b'site = "austin"', b'site = "austin"\nssh = []'),
+    "peer.user": (b'site = "austin"', b'site = "austin"\nuser = "-oProxyCommand=x"'),
     "service.status": (b"[signing]", b'[service]\nstatus = "service ngp status"\n[signing]'),
     "service.inactive": (b"[signing]", b"[service]\ninactive = [0]\n[signing]"),
     "limits.dump_s": (b"[signing]", b"[limits]\ndump_s = 0\n[signing]"),

@@ -8,7 +8,7 @@ from harness.errors import InputError
 from hasync.commands.checks import Judged, Level, Thresholds, check
 from hasync.commands.record import RunRecord, began, ended
 from hasync.commands.status import Gathered, PeerSeen, of, span
-from hasync.role import Role, RoleFact, SiteFact
+from hasync.role import Restored, Role, RoleFact, SiteFact
 from hasync.sets.backup import Kind, SetName, SetState, State, StoredSet
 from hasync.sets.manifest import SetManifest
 
@@ -88,12 +88,19 @@ def test_nothing_restored_is_nothing_proved() -> None:
 
 
 def test_active_site_is_as_safe_as_what_the_peer_took() -> None:
-    """A set that was never sent is lost with the site."""
+    """A set that the peer has not restored proves nothing, and one never sent is lost."""
     sent = stored(1, 9, SetState(State.VERIFIED, measurements={"sent_at_ns": 1}))
-    seen = standby(sent, stored(2, 1), role=RoleFact(Role.ACTIVE, 1))
+    restored = Restored(sent.id, NOW_NS, NOW_NS, 5)
+    seen = standby(
+        sent,
+        stored(2, 1),
+        role=RoleFact(Role.ACTIVE, 1),
+        peer=PeerSeen(SiteFact("east", Role.STANDBY, 1, restored), NOW_NS),
+    )
 
     assert of(seen).proven_age_ns == 9 * HOUR_NS
-    assert judged(replace(seen, sets=(stored(2, 1),))).level is Level.CRITICAL
+    assert judged(seen).level is Level.OK
+    assert judged(replace(seen, peer=None)).level is Level.CRITICAL
 
 
 @pytest.mark.parametrize(

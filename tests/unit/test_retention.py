@@ -53,10 +53,11 @@ def test_only_good_sets_count(state: State) -> None:
 
 
 def test_a_bad_set_goes_once_enough_newer_good_ones_exist() -> None:
-    """A corrupt set stays as evidence until min_keep verified ones are newer."""
+    """A corrupt set stays until as many verified ones are newer as are kept anyway."""
     sets = [stored(97, State.CORRUPT), stored(98), stored(99, State.CORRUPT), stored(100)]
 
-    assert gone(plan(sets, Retention(min_keep=2), 14, NOW_NS)) == [97]
+    assert gone(plan(sets, Retention(min_keep=2), 2, NOW_NS)) == [97]
+    assert gone(plan(sets, Retention(min_keep=2), 3, NOW_NS)) == []
 
 
 def test_min_keep_is_stronger_than_the_command_line() -> None:
