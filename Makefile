@@ -76,3 +76,8 @@ hasync.pyz:
 soak: peers $(VENV)/installed-test
 	HASYNC_SOAK=$(KILLS) $(BIN)/python -m pytest tests/fault
 KILLS ?= 2000
+
+# docs/fault-table.md from a real run of the faults, as root: some ten minutes.
+.PHONY: fault-table
+fault-table: peers $(VENV)/installed-test
+	$(BIN)/python tools/make-fault-table

@@ -132,6 +132,8 @@ def _of_one_age(what: str, age_ns: int | None, limits: Thresholds) -> _Said:
 
 
 def _of_sets(status: Status) -> _Said:
+    if status.gathered.touched:
+        yield Level.WARNING, status.gathered.touched
     sets = status.gathered.sets
     corrupt = [one for one in sets if one.state.state is State.CORRUPT]
     if corrupt:

@@ -42,6 +42,7 @@ def gather(settings: Settings, store: Store, clock: Clock) -> Gathered:
         peer=peer_seen(state),
         free_bytes=_free_bytes(settings),
         reserve_bytes=settings.database.reserve_bytes if settings.database else 0,
+        touched=_touched(settings, problems),
         problems=tuple(problems),
     )
 
@@ -72,6 +73,14 @@ def live_set(settings: Settings, sets: tuple[StoredSet, ...], problems: list[str
         if one.kind is Kind.DATABASE and one.state.state is State.RESTORED and not one.state.held
     ]
     return max(restored, key=lambda one: one.order).id if restored else ""
+
+
+def _touched(settings: Settings, problems: list[str]) -> str:
+    try:
+        return touched(settings)
+    except HarnessError as error:
+        problems.append(f"the server cannot be asked whether it was written to: {error}")
+        return ""
 
 
 def touched(settings: Settings) -> str:

@@ -44,6 +44,7 @@ class Gathered:
     free_bytes: Mapping[str, int] | None = None
     reserve_bytes: int = 0
     logins: tuple[str, ...] = ()  # roles that a restore created, and that have no password yet
+    touched: str = ""  # in words: the live copy of a standby was written to since its restore
     problems: tuple[str, ...] = ()
 
 

@@ -26,7 +26,7 @@ from tests.lab.peers import missing, need, need_root
 
 ROOT = Path(__file__).parents[2]
 SSH_PORT = 2222
-DISK = "2g"
+DISK = "4g"
 INIT = """\
 set -e
 mount -t tmpfs -o size={disk},mode=0755 site {home}

@@ -182,6 +182,14 @@ def test_unreadable_facts_are_never_ok() -> None:
     assert judged(replace(GOOD, problems=("no catalogue",))).level is Level.UNKNOWN
 
 
+def test_copy_that_was_written_to_is_a_warning() -> None:
+    """Rows of a standby's own are no copy of anything: somebody has to look."""
+    found = judged(replace(GOOD, touched="1 row deleted since the restore"))
+
+    assert found.level is Level.WARNING
+    assert "1 row deleted" in found.line
+
+
 def test_line_is_one_that_nagios_reads() -> None:
     """One line, one bar before the perfdata, unknown values as U."""
     line = judged(replace(GOOD, runs=run_record(2), problems=("a|b",))).line
