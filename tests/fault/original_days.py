@@ -10,7 +10,7 @@ from tests.fault.content import drop_all, look, reset
 from tests.fault.oracles import Rows, rows_in_dump
 from tests.fault.postgres_wire import Connection
 from tests.fault.site import LIMIT_S, Result, Site, Started, python, until
-from tests.fault.two_sites import TwoSites
+from tests.fault.two_sites import TwoSites, acquaint
 
 RUNNING, STOPPED, NO_PERMISSION = "0", "3", "4"  # of `service ngp status`
 MINUTE_S = "0.02"  # long enough that files arrive one after the other, as short as can be
@@ -48,6 +48,8 @@ class Days:
                 assert site.postgres("start").code == 0
             reset(site)
             site.write("code/original.py", PROGRAM.read_text())
+        acquaint(self.a, self.b)  # a test of hasync leaves keys that may run its agent alone
+        acquaint(self.b, self.a)
         drop_all(self.b)
         self.b.sql("create database ngp")
         self.a.service(RUNNING)

@@ -55,7 +55,7 @@ class Site:
         self, *words: str | Path, root: bool = False, env: Mapping[str, str] | None = None
     ) -> list[str]:
         """Return the command line that runs *words* in the site, as its user."""
-        enter = ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "-u", "-i", "--"]
+        enter = ["nsenter", "-t", str(self.pid), "-m", "-r", "-n", "-p", "-u", "-i", "--"]
         who = [] if root else ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
         path = f"{self.home}/bin:{self.bin}:/usr/bin:/bin:/usr/sbin:/sbin"
         given = {"HOME": str(self.home), "USER": USER, "PATH": path, "LC_ALL": "C.UTF-8"}

@@ -124,8 +124,8 @@ def two_sites() -> Iterator[TwoSites]:
         _cable(a, b)
         code = _code(folder)
         list(pool.map(_furnish, (a, b), (code, code)))
-        _acquaint(a, b)
-        _acquaint(b, a)
+        acquaint(a, b)
+        acquaint(b, a)
         list(pool.map(_start, (a, b)))
         yield TwoSites(a, b, folder)
 
@@ -200,8 +200,8 @@ def _furnish(site: Site, code: Path) -> None:
     site.env |= {"PYTHONPATH": str(site.home / "code"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _acquaint(site: Site, other: Site) -> None:
-    """Let *other*'s user in at *site*, and let it know *site*'s host key."""
+def acquaint(site: Site, other: Site) -> None:
+    """Let *other*'s user in at *site*, whatever it runs, and let it know *site*'s host key."""
     key = (other.files / ".ssh/id.pub").read_text()
     site.write(".ssh/authorized_keys", key)
     host = " ".join((site.files / ".ssh/host.pub").read_text().split()[:2])
