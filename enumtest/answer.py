@@ -32,10 +32,10 @@ from enumtest.message import (
     Query,
     encode_answer,
     encode_refusal,
-    number_from_qname,
     parse_query,
 )
 from enumtest.policy import Policy, Ruling
+from enumtest.source_name import NO_NAMING, SourceNaming, parse_name
 from enumtest.source_uri import decode
 from enumtest.wire import HEADER_BYTES, parse_header
 from harness.errors import InputError, WireError
@@ -60,6 +60,7 @@ class ServerState:
 
     policy: Policy
     apex: str = ENUM_APEX
+    naming: SourceNaming = NO_NAMING
     faults: tuple[Fault, ...] = ()
     count: int = 1
 
@@ -84,6 +85,7 @@ class AnswerNote:
     number: PhoneNumber | None = None
     faults: tuple[str, ...] = ()  # the faults that this query met
     remark: str = ""
+    carried: str = ""  # how the source came, such as "option 4, raw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +139,22 @@ def _ruled(query: Query, server: ServerState, now_ns: int) -> tuple[_Response, A
     """Return the answer that the policy gives, with any `Instead` among the faults in force."""
     if query.edns is not None and query.edns.version != 0:
         return _plain("BADVERS", now_ns, f"EDNS version {query.edns.version}")
-    apex = server.apex.lower().strip(".")
+    apex = server.naming.root_of(query.qname, server.apex)
     if query.qclass != "IN" or not f".{query.qname}".endswith(f".{apex}"):
         return _plain("REFUSED", now_ns, f"not under {apex}")
     if query.qname == apex:
         return _plain("NOERROR", now_ns, "the apex itself")
     try:
-        number = number_from_qname(query.qname, apex)
+        number, named = parse_name(query.qname, server.apex, server.naming)
     except InputError as error:
         return _plain("NXDOMAIN", now_ns, str(error))
-    source, remark = _source(query)
+    source, carried, remark = _source(query, named, server.policy)
     meant = server.policy.decide(source, number)
     ruling = _instead(meant, source, server)
     action, met = ruling.action.value, () if ruling is meant else ("instead",)
-    note = AnswerNote(now_ns, ruling.rcode, ruling.rule, action, source, number, met, remark)
+    note = AnswerNote(
+        now_ns, ruling.rcode, ruling.rule, action, source, number, met, remark, carried
+    )
     if query.qtype not in ("NAPTR", "ANY"):
         rcode = "NXDOMAIN" if ruling.rcode == "NXDOMAIN" else "NOERROR"
         return _Response(rcode), replace(note, rcode=rcode, remark=f"no {query.qtype} here")
@@ -161,15 +165,21 @@ def _plain(rcode: str, now_ns: int, remark: str) -> tuple[_Response, AnswerNote]
     return _Response(rcode), AnswerNote(now_ns, rcode, remark=remark)
 
 
-def _source(query: Query) -> tuple[str | None, str]:
-    """Return the calling party that *query* names, and a remark when it cannot be read."""
+def _source(query: Query, named: str | None, policy: Policy) -> tuple[str | None, str, str]:
+    """Return the calling party of *query*, how it came, and a remark when it cannot be read.
+
+    *named* is what the name says; an option says more, and so it counts.
+    """
+    from_name = (named, "" if named is None else "name")
     if query.edns is None:
-        return None, ""
+        return *from_name, ""
     try:
         option = decode(query.edns.options)
     except InputError as error:
-        return None, str(error)
-    return (None, "") if option is None else (option.party, "")
+        return *from_name, str(error)
+    if option is None:
+        return *from_name, ""
+    return policy.caller(option.uri), option.how, ""
 
 
 def _instead(ruling: Ruling, source: str | None, server: ServerState) -> Ruling:

@@ -13,10 +13,10 @@ calls.asked           every call made one lookup
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from enumtest.decision import Decision, DecisionRule, classify
+from enumtest.decision import Decision, DecisionRule, decided_by
 from enumtest.hold_down import MAX_CITED, cited
 from enumtest.lookups import Lookup, Traffic
-from enumtest.naptr import resolve
+from enumtest.search import resolve
 from enumtest.transactions import OddMessage, Transaction
 from harness.finding import Finding, Outcome
 from harness.number import PhoneNumber
@@ -158,9 +158,7 @@ def meaning(
     if answer is None or lookup.last.failed or lookup.last.sick or number is None:
         return Decision.NO_SERVER, ""
     resolution = resolve(answer.naptr, str(number), engine, SERVICES)
-    if resolution.uri is None:
-        return Decision.NO_INSTRUCTION, ""
-    return classify(resolution.uri, number, rules), resolution.uri
+    return decided_by(resolution, number, rules)
 
 
 def policy_answers(

@@ -11,23 +11,26 @@ import secrets
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from enumtest import cli_analyse
+from enumtest import cli_analyse, cli_lint, cli_profiles
 from enumtest.answer import AnswerNote, Transport
 from enumtest.ask import ask
 from enumtest.cli_call import call
 from enumtest.control_port import ControlPort
-from enumtest.explain import Outcome, explain
+from enumtest.explain import Explanation, Outcome, explain, followed
 from enumtest.faults import parse_faults
 from enumtest.message import encode_query
-from enumtest.naptr import NaptrError, SubstitutionExpression
+from enumtest.naptr import NaptrError, NaptrRecord, SubstitutionExpression
+from enumtest.naptr_dialect import STRICT
 from enumtest.policy import Policy, parse_policy
+from enumtest.search import run, search
 from enumtest.server import EnumServers
+from enumtest.source_name import SourceNaming
 from enumtest.source_uri import RAW_CODE, Framing, SourceOption
 from harness.clock import SystemClock
 from harness.command_line import EXIT_OTHER, run_app
@@ -47,6 +50,9 @@ app = typer.Typer(
     help="Stub ENUM servers and a simulated SBC, for tests of call policy.",
 )
 app.command("analyse", epilog=cli_analyse.EPILOG)(cli_analyse.analyse)
+app.command("lint", epilog=cli_lint.EPILOG)(cli_lint.lint_)
+app.command("profiles", epilog=cli_profiles.EPILOG)(cli_profiles.profiles)
+app.command("explain", epilog=cli_lint.EXPLAIN_EPILOG)(cli_lint.explain)
 app.command("call", epilog="Example: enumtest call +16505550112 --server e1=127.0.0.51:15053")(call)
 
 
@@ -72,6 +78,13 @@ def serve(  # noqa: PLR0913 - each option is a parameter
     listen: Annotated[list[str], typer.Option(help="NAME=ADDRESS:PORT, once a server.")],
     faults: Annotated[Path | None, typer.Option(help="Fault file (TOML).")] = None,
     apex: Annotated[str, typer.Option(help="Domain under which numbers are asked.")] = ENUM_APEX,
+    source_label: Annotated[
+        str, typer.Option(metavar="LABEL", help="Before the calling digits in a name.")
+    ] = "",
+    source_root: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PREFIX=ROOT", help="Domain asked for callers of a prefix."),
+    ] = None,
     control: Annotated[str | None, typer.Option(help="Loopback ADDRESS:PORT for requests.")] = None,
     allow_remote: Annotated[bool, typer.Option(help="Listen beyond loopback too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -90,6 +103,7 @@ def serve(  # noqa: PLR0913 - each option is a parameter
         _policy(policy),
         SystemClock(),
         apex=apex,
+        naming=SourceNaming(tuple(map(_root, source_root or ())), source_label),
         faults={} if faults is None else parse_faults(_read(faults), str(faults)),
         on_note=teller.note,
     )
@@ -115,7 +129,7 @@ class _Teller:
         number = "" if note.number is None else str(note.number)
         event = asdict(note) | {"number": number, "server": name, "client": str(client)}
         rule = f"{note.action} by rule {note.rule!r}" if note.rule else ""
-        source = f"from {note.source}" if note.source is not None else ""
+        source = f"from {note.source} ({note.carried})" if note.source is not None else ""
         parts = (name, transport, client, number, source, rule, note.rcode, *note.faults)
         remark = f"({note.remark})" if note.remark else ""
         text = " ".join(str(part) for part in (*parts, remark) if part)
@@ -158,6 +172,15 @@ def _places(listen: list[str], *, allow_remote: bool) -> dict[str, Endpoint]:
     return places
 
 
+def _root(text: str) -> tuple[str, str]:
+    """Return prefix and root of one --source-root."""
+    prefix, equals, root = text.partition("=")
+    if not equals:
+        fix = "write +1212=from-1212.enum.example"
+        raise InputError("no PREFIX=ROOT", field="--source-root", value=text, fix=fix)
+    return prefix, root
+
+
 def _is_loopback(endpoint: Endpoint) -> bool:
     return ipaddress.ip_address(endpoint.address).is_loopback
 
@@ -189,20 +212,42 @@ def ask_(  # noqa: PLR0913 - each option is a parameter
     code: Annotated[int, typer.Option(help="EDNS option code for it.")] = RAW_CODE,
     service: Annotated[list[str], typer.Option(help="Enumservice accepted.")] = SERVICES,
     tcp: Annotated[bool, typer.Option("--tcp", help="Ask over TCP at once.")] = False,
-    timeout_ms: Annotated[int, typer.Option(min=1, max=600_000, help="For all of it.")] = 3000,
+    timeout_ms: Annotated[int, typer.Option(min=1, max=600_000, help="For each answer.")] = 3000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Ask one ENUM server one question, and explain each step from the number to the decision."""
+    """Ask one ENUM server for one number, and explain each step from there to the decision.
+
+    Domains that a record leads to are asked too, at most five on, from the same server.
+    """
     has_port = ":" in server.rpartition("]")[2]
     place = Endpoint.parse(server if has_port else f"{server}:{DNS_PORT}")
     called = PhoneNumber.parse(number)
     option = None if source is None else SourceOption(source, framing, code)
-    query = encode_query(secrets.randbelow(1 << 16), called.enum_domain(apex), source=option)
-    reply = ask(place, query, SystemClock(), timeout_ms=timeout_ms, tcp=tcp)
+    dialect = replace(STRICT, services=tuple(map(str.lower, service)))
+    asked: list[Explanation] = []
+
+    def asking(domain: str, engine: PosixRegex) -> tuple[NaptrRecord, ...]:
+        query = encode_query(secrets.randbelow(1 << 16), domain, source=option)
+        reply = ask(place, query, SystemClock(), timeout_ms=timeout_ms, tcp=tcp)
+        asked.append(explain(place, query, reply, engine, tuple(service), number=called))
+        answer = asked[-1].answer
+        return () if answer is None else answer.naptr
+
     with PosixRegex() as engine:
-        told = explain(place, query, reply, engine, tuple(service))
-    typer.echo(json.dumps(told.event()) if as_json else "\n".join(told.lines()))
-    if reply.outcome is not Outcome.ANSWERED:
+        found = run(
+            search(called.enum_domain(apex), str(called), engine, dialect),
+            lambda domain: asking(domain, engine),
+        )
+    told = followed(asked, found, called)
+    if as_json:
+        event = told[0].event()
+        if told[1:]:
+            event["followed"] = [one.event() for one in told[1:]]
+        typer.echo(json.dumps(event))
+    else:
+        lines = [line for one in told for line in one.lines()]
+        typer.echo("\n".join([*lines, *told[0].end_lines()]))
+    if told[0].reply.outcome is not Outcome.ANSWERED:
         raise typer.Exit(EXIT_OTHER)
 
 

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from enumtest.cli_profiles import read_profile
 from enumtest.client import SbcClient
-from enumtest.pool import Selection
-from enumtest.sbc import AllDown, CallDecided, Sbc, SbcConfig
+from enumtest.profile_groups import AllDown, Selection
+from enumtest.profile_overrides import Overrides, laid_over
+from enumtest.sbc import CallDecided, Sbc, SbcConfig
 from enumtest.source_uri import RAW_CODE, SourceOption
 from harness.clock import SystemClock
 from harness.errors import InputError
@@ -21,6 +23,7 @@ from harness.regex_worker import PosixRegex
 MS = 1_000_000
 MAX_CALLS = 100_000
 EXIT_OTHER = 3
+_OWN = "the profile's"
 
 
 def call(  # noqa: PLR0913 - each option is a parameter
@@ -30,13 +33,24 @@ def call(  # noqa: PLR0913 - each option is a parameter
         list[str], typer.Option(metavar="NAME=ADDRESS:PORT", help="ENUM servers in order; repeat.")
     ],
     apex: Annotated[str, typer.Option(help="Domain under which numbers are asked.")] = ENUM_APEX,
-    selection: Annotated[Selection, typer.Option(help="Which server is asked next.")] = (
-        Selection.ROUND_ROBIN
-    ),
-    timeout_ms: Annotated[int, typer.Option(min=10, help="For one server.")] = 2000,
-    retransmissions: Annotated[int, typer.Option(min=0, max=10)] = 1,
-    hold_down_ms: Annotated[int, typer.Option(min=0, help="Of a server that failed.")] = 30_000,
-    all_down: Annotated[AllDown, typer.Option(help="With no server left.")] = AllDown.FAIL_OPEN,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Kind of SBC; see `enumtest profiles`.")
+    ] = "fixed-hold-down",
+    selection: Annotated[
+        Selection | None, typer.Option(help="Which server is asked next.", show_default=_OWN)
+    ] = None,
+    timeout_ms: Annotated[
+        int | None, typer.Option(min=10, help="For one server.", show_default=_OWN)
+    ] = None,
+    retransmissions: Annotated[
+        int | None, typer.Option(min=0, max=20, help="At even distances.", show_default=_OWN)
+    ] = None,
+    hold_down_ms: Annotated[
+        int | None, typer.Option(min=0, help="Of a server that failed.", show_default=_OWN)
+    ] = None,
+    all_down: Annotated[
+        AllDown | None, typer.Option(help="With no server left.", show_default=_OWN)
+    ] = None,
     source: Annotated[str, typer.Option(help="Calling URI, sent as an EDNS option.")] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Dial the numbers so many times.")] = 1,
     local: Annotated[str, typer.Option(help="Address to ask from.")] = "",
@@ -51,21 +65,26 @@ def call(  # noqa: PLR0913 - each option is a parameter
         raise InputError(f"more than {MAX_CALLS} calls", field="--rounds", value=rounds)
     if source:
         SourceOption(source)  # refuses what no server could read
-    config = SbcConfig(
-        servers=_servers(server),
-        apex=apex,
+    declared = read_profile(profile)
+    given = Overrides(
         selection=selection,
-        timeout_ns=timeout_ms * MS,
+        timeout_ns=None if timeout_ms is None else timeout_ms * MS,
         retransmissions=retransmissions,
-        hold_down_ns=hold_down_ms * MS,
+        hold_down_ns=None if hold_down_ms is None else hold_down_ms * MS,
         all_down=all_down,
-        source_code=RAW_CODE if source else 0,
+        source_code=(declared.edns.source_code or RAW_CODE) if source else 0,
+    )
+    config = SbcConfig(
+        _servers(server), laid_over(declared, given, by="the command line"), apex=apex
     )
     first = next(iter(config.servers.values()))
     default = "::" if ":" in first.address else "0.0.0.0"  # noqa: S104 - a client's own address
     place = Endpoint(local or default, 0)
     decided = asyncio.run(_place(config, place, dialled, source, as_json=as_json))
-    if any(not event.asked or event.decision.value == "no-server" for event in decided):
+    if any(
+        not (event.asked or event.cached) or event.decision.value == "no-server"
+        for event in decided
+    ):
         raise typer.Exit(EXIT_OTHER)
 
 
@@ -106,9 +125,10 @@ async def _place(
 
 def _text(event: CallDecided) -> str:
     asked = ", ".join(f"{a.server} {a.result} {a.after_ns / MS:.1f} ms" for a in event.asked)
+    asked = "nobody: cached" if event.cached else asked or "nobody"
     uri = f" {event.uri}" if event.uri else ""
     return (
-        f"{event.number}: {event.decision.value}{uri}; asked {asked or 'nobody'}; "
+        f"{event.number}: {event.decision.value}{uri}; asked {asked}; "
         f"{event.delay_ns / MS:.1f} ms in all"
     )
 
@@ -119,6 +139,7 @@ def _json(event: CallDecided) -> str:
             "number": str(event.number),
             "decision": event.decision.value,
             "uri": event.uri,
+            "cached": event.cached,
             "asked": [
                 {"server": a.server, "result": a.result, "after_ms": a.after_ns / MS}
                 for a in event.asked

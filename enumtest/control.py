@@ -58,6 +58,7 @@ class ServerStatus:
     endpoint: str
     queries: int
     faults: tuple[Fault, ...]
+    carried: tuple[tuple[str, int], ...] = ()  # how queries carried the source, and how many
 
 
 def parse_request(line: bytes) -> Request:
@@ -119,6 +120,7 @@ def encode_status(policy: Policy, servers: tuple[ServerStatus, ...]) -> bytes:
                 "endpoint": server.endpoint,
                 "queries": server.queries,
                 "faults": [{"kind": kind(fault)} | asdict(fault) for fault in server.faults],
+                "sources": dict(server.carried),
             }
             for server in servers
         },

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote
 
-from harness.errors import NumberError
+from enumtest.naptr import ServicesDefect, enum_services
+from enumtest.search import Found, Resolution
+from harness.errors import InputError, NumberError
 from harness.number import PhoneNumber
 
 _URI = re.compile(  # a blank or a second "@" is in no URI; readers differ on what it would mean
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?:(?P<user>[^@\s]*)@)?(?P<host>[^;?@\s]+)([;?][^@\s]*)?\Z"
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?:(?P<user>[^@\s]*)@)?(?P<host>[^;?@\s]+)"
+    r"(?P<rest>[;?][^@\s]*)?\Z"
 )
+ANY_VALUE = "*"
 
 
 class Decision(StrEnum):
@@ -44,6 +48,50 @@ class DecisionRule:
     scheme: str = ""  # "" fits any
     host: str = ""
     user: UserMatch = UserMatch.ANY
+    user_text: str = ""  # the user part itself, or its start with a "*" behind; "" fits any
+    service: str = ""  # enumservice of the record, as in E2U+pstn:tel: "pstn:tel", or "pstn"
+    parameters: tuple[tuple[str, str], ...] = ()  # name and value, "*" for any; "" for no value
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that could decide nothing, or that makes an allow of the unknown."""
+        if self.decision not in (Decision.ALLOW, Decision.TERMINATE, Decision.REDIRECT):
+            fix = "a rule decides allow, terminate or redirect"
+            raise InputError("no order", field="decision", value=self.decision.value, fix=fix)
+        catches_all = (self.user, *self._texts()) == (UserMatch.ANY, "", "", "", "", ())
+        if catches_all and self.decision is Decision.ALLOW:
+            why = "would allow every URI, also those that nobody agreed on"
+            raise InputError(why, field="decision", value=self.decision.value, fix="name a part")
+
+    def _texts(self) -> tuple[object, ...]:
+        return self.scheme, self.host, self.user_text, self.service, self.parameters
+
+    def fits(self, target: "Target", service: str, *, same: bool) -> bool:
+        """Say whether *target*, of a record for *service*, is what this rule is about."""
+        return (
+            self.scheme.lower() in ("", target.scheme)
+            and self.host.lower().removesuffix(".") in ("", target.host)
+            and (self.user is UserMatch.ANY or (self.user is UserMatch.SAME) == same)
+            and self._user_fits(target.user)
+            and self._service_fits(service)
+            and all(self._parameter_fits(name, value, target) for name, value in self.parameters)
+        )
+
+    def _user_fits(self, user: str) -> bool:
+        if self.user_text.endswith("*"):
+            return user.startswith(self.user_text[:-1])
+        return self.user_text in ("", user)
+
+    def _service_fits(self, service: str) -> bool:
+        """Compare without case; a service without subtype stands for all of its subtypes."""
+        wanted = self.service.lower()
+        return not wanted or any(
+            one == wanted or one.startswith(f"{wanted}:") for one in service.lower().split("+")
+        )
+
+    @staticmethod
+    def _parameter_fits(name: str, value: str, target: "Target") -> bool:
+        found = dict(target.parameters).get(name.lower())
+        return found is not None and value.lower() in (ANY_VALUE, found.lower())
 
 
 CALL_SCHEMES = ("sip", "sips", "tel")  # what an SBC can send a call to
@@ -62,6 +110,7 @@ class Target:
     scheme: str
     user: str  # without user parameters and password, unescaped; the number itself for tel
     host: str
+    parameters: tuple[tuple[str, str], ...] = ()  # of the user part and of the URI, in lower case
 
     def number(self) -> PhoneNumber | None:
         """Return the user part as a global number, or None when it is none."""
@@ -72,37 +121,66 @@ class Target:
 
 
 def parse_target(uri: str) -> Target | None:
-    """Return scheme, user and host of *uri*, or None when it has not that shape.
+    """Return the parts of *uri*, or None when it has not that shape.
+
+    A parameter that stands twice counts as it stands first: no reader sees the second.
 
     >>> parse_target("sip:+16505550112;rn=+1@gw.example.net;user=phone")
-    Target(scheme='sip', user='+16505550112', host='gw.example.net')
+    Target(scheme='sip', user='+16505550112', host='gw.example.net', \
+parameters=(('rn', '+1'), ('user', 'phone')))
     >>> parse_target("tel:+16505550112;npdi")
-    Target(scheme='tel', user='+16505550112', host='')
+    Target(scheme='tel', user='+16505550112', host='', parameters=(('npdi', ''),))
     """
     found = _URI.match(uri)
     if found is None:
         return None
-    scheme, host = found["scheme"].lower(), found["host"]
-    user = unquote((found["user"] or "").split(";")[0].partition(":")[0], errors="replace")
+    scheme, host, rest = found["scheme"].lower(), found["host"], found["rest"] or ""
+    userinfo, _, of_user = (found["user"] or "").partition(";")
+    of_uri = rest.partition("?")[0]
+    parameters = _parameters(of_user) + _parameters(of_uri)
+    parameters = tuple({name: (name, value) for name, value in reversed(parameters)}.values())[::-1]
+    user = unquote(userinfo.partition(":")[0], errors="replace")
     if scheme == "tel":
-        return Target(scheme, host.split(";")[0], "")
+        return Target(scheme, host, "", parameters)
     host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
     # RFC 3261 section 25.1 allows the final dot of an absolute name; it is the same host.
-    return Target(scheme, user, host.lower().removesuffix("."))
+    return Target(scheme, user, host.lower().removesuffix("."), parameters)
 
 
-def classify(uri: str, dialled: PhoneNumber, rules: tuple[DecisionRule, ...]) -> Decision:
-    """Return what *uri* orders for a call to *dialled*; the first rule that fits decides."""
+def _parameters(text: str) -> tuple[tuple[str, str], ...]:
+    """Return names in lower case and values of ";name=value;flag"."""
+    pairs = (one.partition("=") for one in text.split(";") if one)
+    return tuple((name.lower(), unquote(value, errors="replace")) for name, _, value in pairs)
+
+
+def classify(
+    uri: str, dialled: PhoneNumber, rules: tuple[DecisionRule, ...], service: str = ""
+) -> Decision:
+    """Return what *uri* orders for a call to *dialled*; the first rule that fits decides.
+
+    *service* is that of the record, as in its services field without "E2U" ("pstn:tel").
+    """
     target = parse_target(uri)
     if target is None:
         return Decision.UNCLASSIFIED
     same = target.number() == dialled
-    for rule in rules:
-        if rule.scheme and rule.scheme.lower() != target.scheme:
-            continue
-        if rule.host and rule.host.lower() != target.host:
-            continue
-        wanted = rule.user
-        if wanted is UserMatch.ANY or (wanted is UserMatch.SAME) == same:
-            return rule.decision
-    return Decision.UNCLASSIFIED
+    fitting = (rule.decision for rule in rules if rule.fits(target, service, same=same))
+    return next(fitting, Decision.UNCLASSIFIED)
+
+
+def decided_by(
+    end: Resolution | Found, dialled: PhoneNumber, rules: tuple[DecisionRule, ...]
+) -> tuple[Decision, str]:
+    """Return what the records read order for a call to *dialled*, and the URI ("": none)."""
+    if isinstance(end, Found) and end.is_void:
+        return Decision.TERMINATE, ""  # only a client that takes void so says it
+    if end.uri is None:
+        return Decision.NO_INSTRUCTION, ""
+    asked = end.asked if isinstance(end, Found) else (end,)
+    steps = (step for one in asked for step in one.steps)
+    chosen = [step.record for step in steps if step.verdict.startswith("chosen")]
+    services = [enum_services(record.services) for record in chosen]
+    service = "+".join(
+        one for found in services if not isinstance(found, ServicesDefect) for one in found
+    )
+    return classify(end.uri, dialled, rules, service), end.uri

@@ -3,12 +3,13 @@
 Pure: the asking itself is `enumtest.ask`; regular expressions run in the engine that is passed in.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from enumtest.decision import DEFAULT_RULES, Decision, classify
 from enumtest.message import Answer, Query, parse_answer, parse_query
-from enumtest.naptr import Step, resolve
+from enumtest.search import Found, Step, resolve
 from enumtest.source_uri import SourceOption, decode
 from harness.errors import InputError
 from harness.frame import Endpoint
@@ -87,9 +88,11 @@ class Explanation:
             f"question  {query.qname} {query.qtype}",
             f"sent      {self.query_bytes} bytes to {self.server}, id {query.id}{carried}",
             *self._answer_lines(),
-            f"uri       {self.uri or 'none'}",
-            f"decision  {self.decision}",
         ]
+
+    def end_lines(self) -> list[str]:
+        """Return the end: the URI and what it orders."""
+        return [f"uri       {self.uri or 'none'}", f"decision  {self.decision}"]
 
     def _answer_lines(self) -> list[str]:
         """Return what came back, record by record."""
@@ -116,10 +119,18 @@ class Explanation:
         return lines
 
 
-def explain(
-    server: Endpoint, sent: bytes, reply: Reply, engine: RegexEngine, services: tuple[str, ...]
+def explain(  # noqa: PLR0913 - a question, its answer, and what both are read with
+    server: Endpoint,
+    sent: bytes,
+    reply: Reply,
+    engine: RegexEngine,
+    services: tuple[str, ...],
+    *,
+    number: PhoneNumber | None = None,
 ) -> Explanation:
     """Return what the query *sent* and its *reply* mean to a client that accepts *services*.
+
+    *number* is what was called, when the name asked for is not its own but one that it led to.
 
     Raises:
         InputError: *sent* is no ENUM query.
@@ -129,12 +140,29 @@ def explain(
     parts = (server, query, len(sent), source, reply)
     if reply.outcome is not Outcome.ANSWERED:
         return Explanation(*parts, None, (), None, Decision.NO_SERVER)
-    answer, called = parse_answer(reply.payload), number_in(query)
+    answer, called = parse_answer(reply.payload), number or number_in(query)
     resolution = resolve(answer.naptr, str(called), engine, services)
     decision = Decision.NO_INSTRUCTION
     if resolution.uri is not None:
         decision = classify(resolution.uri, called, DEFAULT_RULES)
     return Explanation(*parts, answer, resolution.steps, resolution.uri, decision)
+
+
+def followed(
+    explanations: Sequence[Explanation], found: Found, called: PhoneNumber
+) -> tuple[Explanation, ...]:
+    """Return *explanations*, one a domain that was asked, with the steps and the end of *found*.
+
+    The first of them tells how the whole search ended.
+    """
+    decision = Decision.NO_INSTRUCTION
+    if found.uri is not None:
+        decision = classify(found.uri, called, DEFAULT_RULES)
+    if explanations[0].answer is None:
+        decision = Decision.NO_SERVER
+    told = [replace(one, steps=asked.steps)
+            for one, asked in zip(explanations, found.asked, strict=True)]  # fmt: skip
+    return (replace(told[0], uri=found.uri, decision=decision), *told[1:])
 
 
 def number_in(query: Query) -> PhoneNumber:

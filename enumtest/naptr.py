@@ -11,7 +11,6 @@ room, what BIND's `named-rrchecker` accepts.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -137,13 +136,15 @@ class SubstitutionExpression:
     """delimiter ERE delimiter replacement delimiter flags, well-formed (RFC 3402 section 3.2).
 
     `ere` is as written, each delimiter in it escaped; `pattern` is what an engine compiles.
-    `replacement` alternates literal octets (any delimiter unescaped) and back-references 1 to 9.
+    `replacement` alternates literal octets (any delimiter unescaped) and back-references 1 to 9;
+    `whole` allows 0 too, for all that matched, as some clients do and no RFC.
     """
 
     delimiter: bytes
     ere: bytes
     replacement: tuple[bytes | int, ...]
     ignore_case: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would not be the same after `encode` and `parse`."""
@@ -164,7 +165,7 @@ class SubstitutionExpression:
         literal_before = False
         for part in self.replacement:
             if isinstance(part, int):
-                if not 1 <= part <= min(groups, 9):
+                if not 1 - self.whole <= part <= min(groups, 9):
                     why = f"back-reference {part} of an ERE with {groups} groups"
                     raise NaptrError(why, field="replacement", value=part)
             elif not part or literal_before:
@@ -183,11 +184,11 @@ class SubstitutionExpression:
         return regex.group_count(self.ere, self.delimiter)
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, *, whole: bool = False) -> Self:
         r"""Return the expression in a record's regexp field (wire form: one backslash, not two).
 
         A backslash in the replacement makes any octet but a digit literal. RFC 3402 is silent about
-        that; BIND and sed do so.
+        that; BIND and sed do so. *whole* allows the back-reference 0 too.
 
         Raises:
             NaptrError: not well-formed; names the octet.
@@ -214,8 +215,9 @@ class SubstitutionExpression:
             raise NaptrError("empty ERE", value=text, offset_octets=1)
         ere, flags = octets[1 : ends[0]], octets[ends[1] + 1 :]
         groups = regex.group_count(ere, delimiter)
-        replacement = _parse_replacement(octets, ends[0] + 1, ends[1], groups)
-        return cls(delimiter, ere, replacement, ignore_case=bool(flags))
+        least = 1 - whole
+        replacement = _parse_replacement(octets, ends[0] + 1, ends[1], range(least, groups + 1))
+        return cls(delimiter, ere, replacement, ignore_case=bool(flags), whole=whole)
 
     def encode(self) -> str:
         """Return the text of the regexp field, in wire form."""
@@ -250,71 +252,6 @@ class SubstitutionExpression:
         return b"".join(found).decode("latin-1")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What became of one record, in words."""
-
-    record: NaptrRecord
-    verdict: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """The URI that a set of records gives for a number, or None; and every step to it."""
-
-    uri: str | None
-    steps: tuple[Step, ...]
-
-
-def resolve(
-    records: Iterable[NaptrRecord], aus: str, engine: RegexEngine, services: tuple[str, ...]
-) -> Resolution:
-    """Return the first URI by order, then preference, then place (RFC 3403 s4.1, RFC 5483 s4, s5).
-
-    *services* are the enumservices that the client accepts, such as ("sip", "pstn:tel"). A record
-    that cannot be used is passed over, never the end of the search.
-    """
-    accepted = tuple(service.lower() for service in services)
-    steps: list[Step] = []
-    uri: str | None = None
-    chosen_order = 0
-    for record in sorted(records, key=lambda each: (each.order, each.preference)):
-        if uri is None:
-            uri, verdict = _try(record, aus, engine, accepted)
-            chosen_order = record.order
-        elif record.order == chosen_order:
-            verdict = f"not tried: a record of order {chosen_order} came first and matched"
-        else:
-            verdict = f"not considered: order {chosen_order} matched already"
-        steps.append(Step(record, verdict))
-    return Resolution(uri, tuple(steps))
-
-
-def _try(
-    record: NaptrRecord, aus: str, engine: RegexEngine, accepted: tuple[str, ...]
-) -> tuple[str | None, str]:
-    """Return the URI of one record, if it gives one, and the verdict in words."""
-    if record.objection:
-        return None, f"not usable: {record.objection}"
-    if not record.terminal:
-        target = record.replacement if record.replacement != "." else record.regexp
-        return None, f"not followed: not terminal, leads to {target}"
-    offered = enum_services(record.services)
-    if isinstance(offered, ServicesDefect) or not set(offered) & set(accepted):
-        return None, f"not wanted: services {record.services}, accepted {' '.join(accepted)}"
-    result = SubstitutionExpression.parse(record.regexp).apply(aus, engine)
-    match result:
-        case NoMatch():
-            verdict = f"no match: {record.regexp} on {aus}"
-        case Refusal():
-            verdict = f"not usable: regexp: {result.why}"
-        case "":
-            verdict = f"not usable: {record.regexp} on {aus} gives an empty URI"
-        case _:
-            return result, f"chosen: {record.regexp} on {aus} gives {result}"
-    return None, verdict
-
-
 def presentation(record: NaptrRecord) -> str:
     r"""Return the record's data as zone-file text: quoted, each backslash doubled.
 
@@ -340,7 +277,9 @@ def _quoted(octets: bytes) -> str:
     return f'"{"".join(shown)}"'
 
 
-def _parse_replacement(octets: bytes, start: int, end: int, groups: int) -> tuple[bytes | int, ...]:
+def _parse_replacement(
+    octets: bytes, start: int, end: int, groups: range
+) -> tuple[bytes | int, ...]:
     """Return the parts of the replacement at *start* to *end* of a regexp field."""
     parts: list[bytes | int] = []
     literal = bytearray()
@@ -354,9 +293,9 @@ def _parse_replacement(octets: bytes, start: int, end: int, groups: int) -> tupl
         octet = octets[at + 1 : at + 2]
         if not octet.isdigit():
             literal += octet
-        elif not 1 <= int(octet) <= groups:
+        elif int(octet) not in groups:
             raise NaptrError(
-                f"back-reference {octet.decode()} of an ERE with {groups} groups",
+                f"back-reference {octet.decode()} of an ERE with {groups.stop - 1} groups",
                 value=octets.decode("latin-1"),
                 offset_octets=at,
             )

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from types import MappingProxyType
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from enumtest.caller import caller_text, pattern_text
 from enumtest.message import plain_rcode_value
 from enumtest.naptr import NaptrRecord
 from enumtest.source_uri import ANONYMOUS
+from harness.dialplan import DialPlan
 from harness.errors import InputError
 from harness.number import MAX_DIGITS, PhoneNumber
 
@@ -155,9 +157,12 @@ class Policy:
     rules: tuple[Rule, ...]
     default: Action
     answers: Mapping[Action, ActionAnswer]
+    plan: DialPlan | None = None  # how callers and patterns are written; None: as in the rules
 
     def __post_init__(self) -> None:
         """Refuse a policy that could leave a call without an answer or a rule without a name."""
+        if self.plan is not None:
+            object.__setattr__(self, "rules", tuple(self._planned(rule) for rule in self.rules))
         if self.default is Action.REDIRECT:
             why = "a redirect of every other call leads nowhere"
             raise InputError(why, field="default", value="redirect", fix="use allow or terminate")
@@ -169,6 +174,18 @@ class Policy:
         for action, answer in self.answers.items():
             if action is not Action.REDIRECT and any(TO in r.regexp for r in answer.records):
                 raise InputError(f"{TO} is for a redirect only", field=f"actions.{action}")
+
+    def _planned(self, rule: Rule) -> Rule:
+        """Return *rule* with its patterns as the dial plan reads them."""
+        source, destination = (
+            Party(tuple(pattern_text(pattern, self.plan) for pattern in party.patterns))
+            for party in (rule.source, rule.destination)
+        )
+        return replace(rule, source=source, destination=destination)
+
+    def caller(self, uri: str) -> str:
+        """Return the party that the calling *uri* names, as the rules compare it."""
+        return caller_text(uri, self.plan)
 
     def decide(self, source: str | None, destination: PhoneNumber) -> Ruling:
         """Return the ruling for a call from *source* (None: the query names none)."""
@@ -292,13 +309,16 @@ class _PolicyRow(_Row):
     default: _Action
     actions: dict[_Action, _ActionRow] = {}
     rules: list[_RuleRow] = []
+    dial_plan: dict[str, Any] | None = None
 
     def policy(self) -> Policy:
         """Return the policy; what is wrong is an InputError."""
+        table = self.dial_plan
+        plan = None if table is None else DialPlan.from_table(table, field="dial_plan")
         rows = {action: self.actions.get(action) for action in Action}
         answers = {a: default_answer(a) if r is None else r.answer(a) for a, r in rows.items()}
         rules = tuple(row.rule() for row in self.rules)
-        return Policy(rules, self.default, MappingProxyType(answers))
+        return Policy(rules, self.default, MappingProxyType(answers), plan)
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

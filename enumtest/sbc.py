@@ -1,87 +1,62 @@
 """A simulated SBC's ENUM side: calls come in, NAPTR queries go out, each call gets a decision.
 
     place_call ─▶ asking(server 1) ─answer─▶ decided
-                     │ silence to the end of the timeout, or a failure that counts
+                     │ silence to the end of the timeout, or an event that fails over
                      ▼
                   asking(server 2) … ─none left─▶ decided (fail-open or fail-closed)
 
 Laws: no socket, clock or die in here (`now_ns` and `ids` come in); every call placed is decided
 exactly once; an answer counts only with the id, question and address of an open query; a late
-answer never changes a decided call.
+answer never changes a decided call. What SBCs differ in is the profile's (`enumtest.profiles`).
 
 The five calls of the contract: `receive`, `handle_timer`, `to_send`, `next_timer`, `next_event`.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule, classify
+from enumtest.answer_cache import AnswerCache
+from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule, decided_by
+from enumtest.events import ANSWERS, event_of
 from enumtest.message import Answer, encode_query, parse_answer
-from enumtest.naptr import resolve
-from enumtest.pool import Selection, ServerPool
-from enumtest.source_uri import Framing, SourceOption
+from enumtest.naptr import NaptrRecord
+from enumtest.pool import ServerPool
+from enumtest.probing import Prober
+from enumtest.profile_groups import AllDown, Event, IdScope, InFlight, Reaction, Then
+from enumtest.profiles import Profile
+from enumtest.search import Search, search
+from enumtest.source_name import encode_name
+from enumtest.source_uri import SourceOption, party
 from harness.errors import InputError, WireError
 from harness.frame import Endpoint
 from harness.number import ENUM_APEX, PhoneNumber
 from harness.regex import RegexEngine
 
 SOURCE_PAYLOAD_BYTES = 1220  # draft-kaplan-enum-source-uri-00 section 8: the least a client offers
-
-
-class Failure(StrEnum):
-    """What the SBC counts against a server."""
-
-    SILENCE = "silence"
-    SERVFAIL = "SERVFAIL"
-    REFUSED = "REFUSED"
-    FORMERR = "FORMERR"
-    NOTIMP = "NOTIMP"
-
-
-class AllDown(StrEnum):
-    """What becomes of a call when no ENUM server is left to ask."""
-
-    FAIL_OPEN = "fail-open"  # on to the next hop as dialled (the plan's B.3.6)
-    FAIL_CLOSED = "fail-closed"
+MAX_GIVEN_UP = 4096  # queries whose late answers are still known for what they are
+ID_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class SbcConfig:
-    """How this SBC does ENUM; *servers* maps names to addresses, in the order of the site file."""
+    """One SBC; *servers* maps names to addresses, in the order of the site file."""
 
     servers: Mapping[str, Endpoint]
+    profile: Profile
     apex: str = ENUM_APEX
-    selection: Selection = Selection.ROUND_ROBIN
-    timeout_ns: int = 2_000_000_000  # for one server, retransmissions included
-    retransmissions: int = 1
-    hold_down_ns: int = 30_000_000_000
-    failures: frozenset[Failure] = frozenset({Failure.SILENCE})
-    all_down: AllDown = AllDown.FAIL_OPEN
-    services: tuple[str, ...] = ("sip",)  # enumservices it acts on
-    source_code: int = 0  # EDNS option that carries the calling number; 0: none
-    source_framing: Framing = Framing.RAW
     decisions: tuple[DecisionRule, ...] = DEFAULT_RULES
     drift_every: int = 0  # a defect, for tests of the judge (see ServerPool)
 
     def __post_init__(self) -> None:
-        """Refuse times and counts with which no timer could work."""
-        least_ns = max(self.retransmissions, 0) + 1
-        problems = (
-            (not self.servers, "servers", "none", "name at least one"),
-            (self.retransmissions < 0, "retransmissions", "below 0", "use 0 for none"),
-            (self.timeout_ns < least_ns, "timeout_ns", "too short", f"use at least {least_ns}"),
-            (self.hold_down_ns < 0, "hold_down_ns", "below 0", "use 0 for none"),
-        )
-        for wrong, field_name, why, fix in problems:
-            if wrong:
-                value = getattr(self, field_name)
-                raise InputError(why, field=field_name, value=value, fix=fix)
-
-    def retransmit_after_ns(self) -> int:
-        """Return the gap between two sends of one query: they share the timeout evenly."""
-        return self.timeout_ns // (self.retransmissions + 1)
+        """Refuse servers that the profile could not choose among."""
+        if not self.servers:
+            raise InputError("none", field="servers", value=self.servers, fix="name at least one")
+        weights = self.profile.selection.weights
+        if weights and len(weights) != len(self.servers):
+            why = f"not one for each of {len(self.servers)} servers"
+            raise InputError(why, field="profile.selection.weights", value=weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +70,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One server asked for one call, and what came of it: an rcode, or "silence"."""
+    """One server asked for one call, and what came of it: an rcode, "silence", "garbled", …."""
 
     server: str
     result: str
@@ -112,6 +87,7 @@ class CallDecided:
     uri: str
     asked: tuple[Asked, ...]
     delay_ns: int
+    cached: bool = False  # decided by the answer to an earlier call
 
 
 @dataclass(slots=True)
@@ -123,11 +99,18 @@ class _Call:
     source: str
     placed_ns: int
     server: str = ""
-    id: int = 0
+    ids: tuple[int, ...] = ()  # of the open query; the last one sent stands last
     tcp: bool = False
+    plain: bool = False  # asked again without EDNS
     payload: bytes = b""
     asked_ns: int = 0
     sends: int = 0
+    tried: tuple[str, ...] = ()  # in this round
+    rounds: int = 1
+    domain: str = ""  # that is asked: the number's, or one that a record led to
+    seeking: Search | None = None  # from the first answer on
+    unanswered: bool = False  # one that a record led to
+    ttls_s: tuple[int, ...] = ()  # of all records that had a part in it
     asked: tuple[Asked, ...] = ()
 
 
@@ -139,24 +122,40 @@ class Sbc:
     ids: Iterator[int]
     engine: RegexEngine
     _pool: ServerPool = field(init=False)
+    _prober: Prober = field(init=False)
+    _cache: AnswerCache = field(init=False)
     _open: dict[int, _Call] = field(default_factory=dict)
     _out: deque[Outgoing] = field(default_factory=deque)
     _events: deque[CallDecided] = field(default_factory=deque)
+    _given_up: dict[tuple[str, int, str], int] = field(default_factory=dict)
     _calls: int = 0
+    _fixed_id: int | None = None
 
     def __post_init__(self) -> None:
-        """Start with every server healthy."""
-        config = self.config
-        self._pool = ServerPool(
-            tuple(config.servers), config.hold_down_ns, config.selection, config.drift_every
-        )
+        """Start with every server healthy and nothing remembered."""
+        self._pool = self._new_pool()
+        self._prober = Prober(self._profile, self.config.apex, self._pool.health)
+        self._cache = AnswerCache(self._profile.cache)
+
+    def _new_pool(self) -> ServerPool:
+        return ServerPool(tuple(self.config.servers), self._profile, self.config.drift_every)
+
+    @property
+    def _profile(self) -> Profile:
+        return self.config.profile
 
     def place_call(self, number: PhoneNumber, source: str, now_ns: int) -> int:
         """Start the lookup for a call to *number* from URI *source*; return the call's key."""
         self._calls += 1
         call = _Call(self._calls, number, source, now_ns)
+        naming = self._profile.source_name
+        call.domain = encode_name(number, party(source), self.config.apex, naming)
         self._open[call.call] = call
-        self._ask_next(call, now_ns)
+        known = self._cache.find(number, source, now_ns)
+        if known is None:
+            self._ask_next(call, now_ns)
+        else:
+            self._decide(call, known, now_ns, cached=True)
         return call.call
 
     def receive(self, payload: bytes, server: Endpoint, now_ns: int) -> None:
@@ -164,32 +163,42 @@ class Sbc:
         try:
             answer = parse_answer(payload)
         except WireError:
+            id_ = int.from_bytes(payload[:ID_BYTES])
+            garbled = (one for one in self._asking(server) if id_ in one.ids)
+            if len(payload) >= ID_BYTES and (call := next(garbled, None)) is not None:
+                self._unusable(call, Event.GARBLED, now_ns)
             return
-        for call in self._open.values():
-            asked = self.config.servers[call.server]
-            wanted = call.number.enum_domain(self.config.apex).lower().removesuffix(".")
-            mine = (call.id, wanted, "NAPTR") == (answer.id, answer.qname, answer.qtype)
-            if asked == server and mine:
-                self._answered(call, answer, now_ns)
-                return
+        calls = list(self._asking(server))
+        call = next((one for one in calls if self._is_for(answer, one)), None)
+        if call is not None:
+            self._answered(call, answer, now_ns)
+        else:
+            self._unmatched(answer, server, calls, now_ns)
 
     def handle_timer(self, now_ns: int) -> None:
-        """Retransmit or give up whatever is due at *now_ns*."""
+        """Retransmit, give up or probe whatever is due at *now_ns*."""
+        times_ns = self._profile.retransmission.schedule_ns
         for call in list(self._open.values()):
-            if now_ns >= call.asked_ns + self.config.timeout_ns:
-                self._failed(call, Failure.SILENCE, now_ns)
+            if call.call not in self._open:  # decided meanwhile, by another's failure
+                continue
+            if now_ns >= call.asked_ns + self._profile.timeout_ns:
+                self._failed(call, Event.SILENCE, now_ns)
             elif now_ns >= self._next_send_ns(call):
                 # However late the timer is, one send: a burst would help nobody.
-                call.sends = (now_ns - call.asked_ns) // self.config.retransmit_after_ns() + 1
-                self._out.append(Outgoing(call.payload, self.config.servers[call.server]))
+                call.sends = bisect_right(times_ns, now_ns - call.asked_ns)
+                if self._profile.retransmission.id_per is IdScope.SEND:
+                    call.ids = (*call.ids, next(self.ids))
+                    call.payload = self._query(call)
+                self._send(call)
+        for server, query in self._prober.due(now_ns, self.ids):
+            self._out.append(Outgoing(query, self.config.servers[server]))
 
     def next_timer(self) -> int | None:
         """Return when `handle_timer` is next due, or None when nothing waits."""
-        due = (
-            min(self._next_send_ns(call), call.asked_ns + self.config.timeout_ns)
-            for call in self._open.values()
-        )
-        return min(due, default=None)
+        due_ns = [self._next_send_ns(call) for call in self._open.values()]
+        if (probe_ns := self._prober.next_timer()) is not None:
+            due_ns.append(probe_ns)
+        return min(due_ns, default=None)
 
     def to_send(self) -> Outgoing | None:
         """Return the next message to send, or None."""
@@ -199,63 +208,192 @@ class Sbc:
         """Return the next call decided, or None."""
         return self._events.popleft() if self._events else None
 
+    def _asking(self, server: Endpoint) -> Iterator[_Call]:
+        """Yield the calls with a query open at *server*."""
+        return (one for one in self._open.values() if self.config.servers[one.server] == server)
+
+    def _is_for(self, answer: Answer, call: _Call) -> bool:
+        return answer.id in call.ids and self._same_question(answer, call)
+
+    def _same_question(self, answer: Answer, call: _Call) -> bool:
+        return (answer.qname, answer.qtype) == (call.domain.lower().removesuffix("."), "NAPTR")
+
     def _next_send_ns(self, call: _Call) -> int:
-        if call.sends > self.config.retransmissions:
-            return call.asked_ns + self.config.timeout_ns
-        return call.asked_ns + call.sends * self.config.retransmit_after_ns()
+        """Return when *call* is sent again, or given up."""
+        times_ns = self._profile.retransmission.schedule_ns
+        after_ns = self._profile.timeout_ns if call.sends >= len(times_ns) else times_ns[call.sends]
+        return call.asked_ns + after_ns
 
     def _ask_next(self, call: _Call, now_ns: int) -> None:
-        """Ask the server whose turn it is, once each a call; with none left, decide without."""
-        config = self.config
-        server = self._pool.next_server(now_ns, {asked.server for asked in call.asked})
-        if server is None:
-            self._decide(call, Decision.NO_SERVER, "", now_ns)
+        """Ask the server whose turn it is; with none left in the last round, decide without."""
+        server = self._pool.next_server(now_ns, call.tried)
+        if server is None and call.tried and call.rounds < self._profile.selection.rounds:
+            call.rounds, call.tried = call.rounds + 1, ()
+            server = self._pool.next_server(now_ns)
+        if server is None and self._profile.all_down is AllDown.ASK_ANYWAY:
+            server = self._pool.next_server(now_ns, call.tried, held_too=True)
+        if server is None and call.seeking is not None:  # a domain that a record led to
+            call.unanswered = True
+            self._go_on(call, call.seeking, (), now_ns)
             return
-        source = None
-        if config.source_code and call.source:
-            source = SourceOption(call.source, config.source_framing, config.source_code)
-        call.server, call.id, call.asked_ns, call.sends = server, next(self.ids), now_ns, 1
-        call.tcp = False
-        call.payload = encode_query(
-            call.id,
-            call.number.enum_domain(config.apex),
+        if server is None:
+            self._decide(call, (Decision.NO_SERVER, ""), now_ns)
+            return
+        call.server, call.tried = server, (*call.tried, server)
+        id_per = self._profile.retransmission.id_per
+        if id_per is IdScope.ALWAYS:
+            self._fixed_id = next(self.ids) if self._fixed_id is None else self._fixed_id
+            call.ids = (self._fixed_id,)
+        elif not call.ids or id_per is not IdScope.CALL:
+            call.ids = (next(self.ids),)
+        call.plain = False
+        self._begin(call, now_ns)
+
+    def _begin(self, call: _Call, now_ns: int) -> None:
+        """Put the question to the call's server, as if for the first time."""
+        call.asked_ns, call.sends, call.tcp = now_ns, 1, False
+        call.payload = self._query(call)
+        self._send(call)
+
+    def _query(self, call: _Call) -> bytes:
+        edns, source = self._profile.edns, None
+        if edns.source_sent and call.source and not call.plain:
+            source = SourceOption(call.source, edns.source_framing, edns.source_code)
+        size = edns.udp_payload_bytes or (SOURCE_PAYLOAD_BYTES if source else None)
+        return encode_query(
+            call.ids[-1],
+            call.domain,
             source=source,
-            udp_payload_bytes=None if source is None else SOURCE_PAYLOAD_BYTES,
+            udp_payload_bytes=None if call.plain else size,
         )
-        self._out.append(Outgoing(call.payload, config.servers[server]))
+
+    def _send(self, call: _Call) -> None:
+        self._out.append(Outgoing(call.payload, self.config.servers[call.server], call.tcp))
 
     def _answered(self, call: _Call, answer: Answer, now_ns: int) -> None:
-        if answer.truncated and call.tcp:  # asked once already; a second time would never end
+        """Take the answer to an open query."""
+        event = event_of(answer)
+        if event is Event.TRUNCATED and call.tcp:  # a second time over TCP would never end
             return
-        if answer.truncated:  # ask the same server again over TCP (RFC 7766 section 5)
-            call.tcp = True
-            self._out.append(Outgoing(call.payload, self.config.servers[call.server], tcp=True))
-            call.sends = self.config.retransmissions + 1  # no more UDP, only the timeout
-            return
-        failures = {failure.value for failure in self.config.failures}
-        if answer.rcode in failures:
-            self._failed(call, Failure(answer.rcode), now_ns)
-            return
-        self._pool.on_success(call.server)
-        self._note(call, answer.rcode, now_ns)
-        resolution = resolve(answer.naptr, str(call.number), self.engine, self.config.services)
-        if resolution.uri is None:
-            self._decide(call, Decision.NO_INSTRUCTION, "", now_ns)
-            return
-        decision = classify(resolution.uri, call.number, self.config.decisions)
-        self._decide(call, decision, resolution.uri, now_ns)
+        if event is None:
+            self._pool.on_success(call.server, now_ns)
+            self._note(call, answer.rcode, now_ns)
+            self._decide_by(call, answer, now_ns)
+        elif event is Event.TRUNCATED or self._fails(event):
+            self._unusable(call, event, now_ns, answer.rcode)
+        else:
+            self._pool.on_success(call.server, now_ns)
+            self._note(call, answer.rcode, now_ns)
+            if event in ANSWERS:
+                self._decide_by(call, answer, now_ns)
+            else:
+                self._decide(call, (Decision.NO_INSTRUCTION, ""), now_ns)
 
-    def _failed(self, call: _Call, failure: Failure, now_ns: int) -> None:
-        if failure in self.config.failures:
-            self._pool.on_failure(call.server, now_ns)
-        self._note(call, failure.value, now_ns)
-        self._ask_next(call, now_ns)
+    def _fails(self, event: Event) -> bool:
+        """Say whether *event* is more to this SBC than an answer without an instruction."""
+        return self._profile.reactions[event] != Reaction(Then.FINAL, counts=False)
+
+    def _unmatched(self, answer: Answer, server: Endpoint, calls: list[_Call], now_ns: int) -> None:
+        """Take an answer that no call waits for: to a probe, late, or with something wrong."""
+        name = next((one for one, at in self.config.servers.items() if at == server), "")
+        event = event_of(answer)
+        well = event is None or not self._profile.reactions[event].counts
+        if not name or self._prober.answered(name, answer, well=well):
+            return
+        key = self._given_up.pop((name, answer.id, answer.qname), None)
+        if key is not None:
+            if well:
+                self._pool.on_success(name, now_ns, late=True)
+            call, then = self._open.get(key), self._profile.reactions[Event.LATE].then
+            if call is not None and then is Then.FINAL and event in ANSWERS:
+                call.asked = (*call.asked, Asked(name, answer.rcode, now_ns - call.placed_ns))
+                self._decide_by(call, answer, now_ns)
+            return
+        for call in calls:
+            if self._same_question(answer, call):
+                self._unusable(call, Event.WRONG_ID, now_ns)
+                return
+            if answer.id in call.ids and answer.qname:
+                self._unusable(call, Event.WRONG_QUESTION, now_ns)
+                return
+
+    def _unusable(self, call: _Call, event: Event, now_ns: int, result: str = "") -> None:
+        """Do what the profile says about *event*."""
+        match self._profile.reactions[event].then:
+            case Then.IGNORE:
+                return
+            case Then.TCP:  # the same server again (RFC 7766 section 5)
+                call.tcp = True
+                call.sends = len(self._profile.retransmission.schedule_ns)  # no more UDP
+                self._send(call)
+            case Then.RETRY_WITHOUT_EDNS if not call.plain and self._profile.edns.is_used(
+                call.source
+            ):
+                call.plain, call.ids = True, (next(self.ids),)
+                self._begin(call, now_ns)
+            case _:
+                self._failed(call, event, now_ns, result)
+
+    def _failed(self, call: _Call, event: Event, now_ns: int, result: str = "") -> None:
+        """Give the call's server up for *event*: another one is asked, or the call is decided."""
+        reaction, server = self._profile.reactions[event], call.server
+        begins = reaction.counts and self._pool.on_failure(server, now_ns)
+        self._give_up(call, result or event.value, now_ns)
+        if reaction.then is Then.NEXT_SERVER:
+            self._ask_next(call, now_ns)
+        else:
+            silent = event is Event.SILENCE
+            decision = Decision.NO_SERVER if silent else Decision.NO_INSTRUCTION
+            self._decide(call, (decision, ""), now_ns)
+        if begins and self._profile.hold_down.in_flight is InFlight.ABANDON:
+            for other in [one for one in self._open.values() if one.server == server]:
+                if other is not call:
+                    self._give_up(other, "abandoned", now_ns)
+                    self._ask_next(other, now_ns)
+
+    def _give_up(self, call: _Call, result: str, now_ns: int) -> None:
+        """Remember the open query, for an answer that comes late."""
+        self._note(call, result, now_ns)
+        name = call.domain.lower().removesuffix(".")
+        for id_ in call.ids:
+            self._given_up[call.server, id_, name] = call.call
+        while len(self._given_up) > MAX_GIVEN_UP:
+            del self._given_up[next(iter(self._given_up))]
 
     def _note(self, call: _Call, result: str, now_ns: int) -> None:
         call.asked = (*call.asked, Asked(call.server, result, now_ns - call.asked_ns))
 
-    def _decide(self, call: _Call, decision: Decision, uri: str, now_ns: int) -> None:
+    def _decide_by(self, call: _Call, answer: Answer, now_ns: int) -> None:
+        """Do what the records of *answer* order: decide the call, or ask where they lead."""
+        if call.seeking is None:
+            dialect = self._profile.naptr
+            call.seeking = search(call.domain, str(call.number), self.engine, dialect)
+            next(call.seeking)  # yields the domain that this is the answer for
+        call.ttls_s += tuple(record.ttl_s for record in answer.records)
+        self._go_on(call, call.seeking, answer.naptr, now_ns)
+
+    def _go_on(
+        self, call: _Call, seeking: Search, records: tuple[NaptrRecord, ...], now_ns: int
+    ) -> None:
+        try:
+            call.domain = seeking.send(records)
+        except StopIteration as end:
+            found = decided_by(end.value, call.number, self.config.decisions)
+            if call.unanswered and found[0] is Decision.NO_INSTRUCTION:
+                found = (Decision.NO_SERVER, "")
+            else:
+                ttl_s = min(call.ttls_s, default=None)
+                self._cache.keep(call.number, call.source, found, now_ns, ttl_s=ttl_s)
+            self._decide(call, found, now_ns)
+        else:
+            call.tried, call.rounds = (), 1
+            self._ask_next(call, now_ns)
+
+    def _decide(
+        self, call: _Call, found: tuple[Decision, str], now_ns: int, *, cached: bool = False
+    ) -> None:
         del self._open[call.call]
         delay_ns = now_ns - call.placed_ns
-        event = CallDecided(call.call, call.number, decision, uri, call.asked, delay_ns)
-        self._events.append(event)
+        self._events.append(
+            CallDecided(call.call, call.number, *found, call.asked, delay_ns, cached)
+        )

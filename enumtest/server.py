@@ -8,6 +8,7 @@ octets.
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -27,6 +28,7 @@ from enumtest.control import (
 )
 from enumtest.faults import Fault, PortClosed
 from enumtest.policy import Policy
+from enumtest.source_name import NO_NAMING, SourceNaming
 from harness.clock import Clock
 from harness.errors import HarnessError, InputError, ToolError
 from harness.frame import Endpoint
@@ -52,16 +54,20 @@ class EnumServers:
         clock: Clock,
         *,
         apex: str = ENUM_APEX,
+        naming: SourceNaming = NO_NAMING,
         faults: Mapping[str, tuple[Fault, ...]] = NO_FAULTS,
         on_datagram: OnDatagram | None = None,
         on_note: OnNote | None = None,
     ) -> None:
         """Keep the parts; `start` opens the sockets. Port 0 takes a free one.
 
+        *naming* says which names tell the caller.
+
         Raises:
             InputError: *faults* names a server that is not there.
         """
         self.policy, self.apex, self.clock = policy, apex, clock
+        self.naming = naming
         self.on_datagram, self.on_note = on_datagram, on_note
         self._servers = {name: _Server(self, name, at) for name, at in listen.items()}
         for name, of_server in faults.items():
@@ -112,7 +118,12 @@ class EnumServers:
         """
         server = self._named(name)
         server.faults, server.queries = faults, 0
+        server.carried.clear()
         await server.match_faults()
+
+    def statuses(self) -> tuple[ServerStatus, ...]:
+        """Return each server as it is now."""
+        return tuple(server.status() for server in self._servers.values())
 
     def _named(self, name: str) -> "_Server":
         """Return the server called *name*."""
@@ -135,9 +146,7 @@ class EnumServers:
                 case Uninstall(names):
                     self.set_policy(self.policy.without(names))
                 case Status():
-                    return encode_status(
-                        self.policy, tuple(s.status() for s in self._servers.values())
-                    )
+                    return encode_status(self.policy, self.statuses())
         except HarnessError as error:
             return encode_error(error)
         return encode_done()
@@ -148,6 +157,7 @@ class _Server(asyncio.DatagramProtocol):
 
     def __init__(self, owner: EnumServers, name: str, endpoint: Endpoint) -> None:
         self.endpoint, self.queries = endpoint, 0
+        self.carried = Counter[str]()
         self.faults: tuple[Fault, ...] = ()
         self._owner, self._name = owner, name
         self._udp: asyncio.DatagramTransport | None = None
@@ -157,7 +167,8 @@ class _Server(asyncio.DatagramProtocol):
         self._timers: set[asyncio.TimerHandle] = set()
 
     def status(self) -> ServerStatus:
-        return ServerStatus(self._name, str(self.endpoint), self.queries, self.faults)
+        carried = tuple(sorted(self.carried.items()))
+        return ServerStatus(self._name, str(self.endpoint), self.queries, self.faults, carried)
 
     async def match_faults(self) -> None:
         """Have the sockets open or closed, as the faults say."""
@@ -227,9 +238,13 @@ class _Server(asyncio.DatagramProtocol):
     def _answer(self, data: bytes, client: Endpoint, transport: Transport) -> tuple[Send, ...]:
         owner = self._owner
         self.queries += 1
-        state = ServerState(owner.policy, owner.apex, self.faults, self.queries)
+        state = ServerState(
+            owner.policy, owner.apex, owner.naming, faults=self.faults, count=self.queries
+        )
         now_ns = owner.clock.monotonic_ns()
         sends, note = answer(data, transport=transport, server=state, now_ns=now_ns)
+        if note.carried:
+            self.carried[note.carried] += 1
         if owner.on_note is not None:
             owner.on_note(self._name, client, transport, note)
         return sends

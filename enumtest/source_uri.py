@@ -6,8 +6,9 @@ No registry ever assigned the option, so code and framing are data of a profile:
     version-nul  u16 version 0, the URI, one NUL (draft-kaplan-enum-source-uri-00 section 9)
     utf8         the URI in UTF-8, any code (draft-kaplan-dnsext-enum-sip-source-ref-opt-code-03)
 
-A reader takes all three. Laws: an option of some other purpose (a cookie, a client subnet) is never
-taken for a URI; option 4 that holds no URI is an error, not an absent caller.
+A reader takes all three, and any code. Laws: an option of some other purpose (a cookie, a client
+subnet) is never taken for a URI; option 4 that holds no URI is an error, not an absent caller; so
+are two callers in one query.
 """
 
 import re
@@ -27,6 +28,7 @@ MAX_URI_OCTETS = 4096  # far beyond any SBC; keeps one option from filling a mes
 ANONYMOUS = "anonymous"
 
 _VERSION = b"\x00\x00"
+_OWNER_OCTETS = (8, 14, 18, 20)  # version, sequence, and one to three MAC addresses or a password
 _URI = re.compile(r"(sips?|tel|h323):[^\x00-\x20\x7f]+", re.IGNORECASE)
 _SEPARATORS = str.maketrans("", "", "-.()")  # RFC 3966 section 5.1.1
 _NO_ONE = frozenset({"", "anonymous", "restricted", "unavailable", "unknown"})
@@ -63,6 +65,11 @@ class SourceOption:
         """Return the user part without visual separators, or "anonymous" when it names no one."""
         return party(self.uri)
 
+    @property
+    def how(self) -> str:
+        """Return in words how the URI is carried, such as "option 4, raw"."""
+        return f"option {self.code}, {self.framing}"
+
 
 def party(uri: str) -> str:
     """Return the calling party in *uri*: its user part without parameters and visual separators.
@@ -93,23 +100,43 @@ def encode(option: SourceOption) -> bytes:
 
 
 def decode(options: Iterable[tuple[int, bytes]]) -> SourceOption | None:
-    """Return the first calling party among *options* (code, data), or None when there is none.
+    """Return the calling party among *options* (code, data), or None when there is none.
 
     Raises:
-        InputError: option 4 is there and holds no URI.
+        InputError: option 4 is there and holds no URI, or two options name two callers.
     """
+    found: list[SourceOption] = []
     for code, octets in options:
         framing = Framing.RAW if code == RAW_CODE else Framing.UTF8
         uri = octets
         if octets.startswith(_VERSION) and octets.endswith(b"\x00"):
             framing, uri = Framing.VERSION_NUL, octets[len(_VERSION) : -1]
         try:
-            return SourceOption(uri.decode("utf-8"), framing, code)
+            found.append(SourceOption(uri.decode("utf-8"), framing, code))
         except (UnicodeDecodeError, InputError) as error:
             if code == RAW_CODE:
-                why = "EDNS option 4 holds no calling URI"
+                why = f"EDNS option 4 holds no calling URI: {_defect(octets)}"
                 raise InputError(why, field="source", value=octets) from error
-    return None
+    if any(option.uri != found[0].uri for option in found):
+        uris = [option.uri for option in found]
+        raise InputError("two callers in one query", field="source", value=uris)
+    return found[0] if found else None
+
+
+def _defect(octets: bytes) -> str:
+    """Say what the data of an option that holds no URI looks like."""
+    if not octets:
+        return "empty"
+    version = int.from_bytes(octets[: len(_VERSION)])
+    if octets.startswith(_VERSION):
+        return "version 0 without a NUL at the end" if octets[2:].strip(b"\0") else "no text"
+    if octets.endswith(b"\x00"):
+        return "a NUL at the end without version 0 in front"
+    if octets[0] == 0 and len(octets) in _OWNER_OCTETS:
+        return "MAC addresses (draft-cheshire-edns0-owner-option)"
+    if octets[0] == 0:
+        return f"version {version}, which no draft has"
+    return "not a sip:, sips:, tel: or h323: URI"
 
 
 def source_uri(query: "Query") -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from enumtest.hold_down import Group
 from enumtest.lookups import Lookup, Traffic, read_traffic
 from enumtest.matching import Matching, match, rejoin
-from enumtest.sbc import Failure
+from enumtest.profile_groups import Event
 from fst.site import MS, Judging, SbcTable, Site
 from harness.capture import Capture
 from harness.dialplan import DialPlan
@@ -88,7 +88,7 @@ class Observation:
         What no call explains is joined to the lookup that it goes on from, however late it comes.
         """
         timeout_ns = self.group.timeout_ns
-        failures = frozenset(f.value for f in self.sbc.failures if f is not Failure.SILENCE)
+        failures = frozenset(f.value for f in self.sbc.failures if f is not Event.SILENCE)
         read = read_traffic(self.datagrams, self.servers, timeout_ns=timeout_ns, failures=failures)
         claimed = self._matched(read.lookups).claimed(timeout_ns // 2, self._party)
         return replace(read, lookups=rejoin(read.lookups, claimed, timeout_ns))

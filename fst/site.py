@@ -4,73 +4,35 @@ TOML, read whole: every bad field is reported at once, each with its place, valu
 Addresses, times and numbers are declared here and proved by the run, never assumed from it.
 """
 
-import ipaddress
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule, UserMatch
 from enumtest.faults import parse_fault_rows
-from enumtest.pool import Selection
-from enumtest.sbc import AllDown, Failure
+from enumtest.profile_groups import AllDown, Event, Selection
+from enumtest.profiles import Profile
 from enumtest.source_uri import Framing
 from fst.plan import HostRole
+from fst.sbc_profile import PLAIN, declared, known_profile, with_defaults
+from fst.site_values import Address, Apex, Name, Network, Number, Place, Port
 from harness.dialplan import DialPlan
-from harness.errors import InputError, NumberError
+from harness.errors import InputError
 from harness.frame import Endpoint
 from harness.number import ENUM_APEX, PhoneNumber
 
 MS = 1_000_000  # nanoseconds
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError as error:
-        raise ValueError("not an IP address; write it in figures, without a port") from error
-
-
-def _number(text: str) -> str:
-    try:
-        return str(PhoneNumber.parse(text))
-    except NumberError as error:
-        raise ValueError(f"{error.why}; write it as +16505550112") from error
-
-
-def _place(text: str) -> str:
-    try:
-        return str(Endpoint.parse(text))
-    except InputError as error:
-        raise ValueError(f"{error.why}; write it as 127.0.0.20:5060") from error
-
-
-def _apex(text: str) -> str:
-    labels = text.rstrip(".").split(".")
-    if not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError("not a domain name; write it as e164.arpa")
-    return text
-
-
-_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # RFC 1035 section 2.3.4
-
-Address = Annotated[str, AfterValidator(_address)]
-Number = Annotated[str, AfterValidator(_number)]
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        raise ValueError(f"not a network ({error}); write it as 192.0.2.0/24") from error
-
-
-Network = Annotated[str, AfterValidator(_network)]
-Place = Annotated[str, AfterValidator(_place)]  # address:port
-Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
 
 class _Table(BaseModel):
@@ -104,6 +66,25 @@ class DecisionTable(_Table):
     scheme: str = ""
     host: str = ""
     user: UserMatch = UserMatch.ANY
+    user_text: str = ""
+    service: str = ""
+    parameters: dict[str, str] = {}
+
+    def rule(self) -> DecisionRule:
+        """Return the matcher; what it must not be is a ValueError."""
+        values = self.model_dump() | {"parameters": tuple(self.parameters.items())}
+        try:
+            return DecisionRule(**values)
+        except InputError as error:
+            raise ValueError(f"{error.why}; {error.fix}") from error
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        self.rule()
+        return self
+
+
+_Failure = Literal[Event.SILENCE, Event.SERVFAIL, Event.REFUSED, Event.FORMERR, Event.NOTIMP]
 
 
 class SbcTable(_Table):
@@ -116,12 +97,13 @@ class SbcTable(_Table):
     redirect_hop: Place | None = None  # where redirected calls arrive; none: the next hop
     enum_servers: list[Name] = Field(min_length=1)  # in the SBC's own order
     enum_port: Port = 53
-    apex: Annotated[str, AfterValidator(_apex), Field(max_length=200)] = ENUM_APEX
+    apex: Apex = ENUM_APEX
+    profile: Annotated[str, AfterValidator(known_profile)] = PLAIN
     selection: Selection = Selection.ROUND_ROBIN
     timeout_ms: int = Field(ge=10, le=60_000)  # for one server, retransmissions included
     retransmissions: int = Field(default=1, ge=0, le=10)
     hold_down_ms: int = Field(ge=0, le=86_400_000)
-    failures: list[Failure] = [Failure.SILENCE]
+    failures: list[_Failure] = [Event.SILENCE]
     all_down: AllDown = AllDown.FAIL_OPEN
     source_code: int = Field(default=0, ge=0, le=65535)  # EDNS option with the calling number
     source_framing: Framing = Framing.RAW
@@ -130,8 +112,28 @@ class SbcTable(_Table):
     @property
     def rules(self) -> tuple[DecisionRule, ...]:
         """Return the matchers in order; none in the file means the default idioms."""
-        own = tuple(DecisionRule(d.decision, d.scheme, d.host, d.user) for d in self.decisions)
-        return own or DEFAULT_RULES
+        return tuple(table.rule() for table in self.decisions) or DEFAULT_RULES
+
+    @property
+    def behaviour(self) -> Profile:
+        """Return how this SBC does ENUM: its profile, with what stands in the file over it."""
+        return declared(self.model_dump(), self._stated)
+
+    _stated: frozenset[str] = PrivateAttr(frozenset())  # keys of the file, not of the profile
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _filled(cls, table: Any, build: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
+        """Take what the file leaves out from the profile that it names."""
+        if not isinstance(table, dict):
+            return build(table)
+        made = build(with_defaults(table))
+        made._stated = frozenset(table)  # noqa: SLF001 - its own, just made
+        try:
+            made.behaviour  # noqa: B018 - one that no SBC could follow is refused here
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return made
 
 
 class Numbers(_Table):
@@ -181,6 +183,7 @@ class LabSbc(_Table):
     hold_down_ms: int | None = Field(default=None, ge=0)
     timeout_ms: int | None = Field(default=None, ge=10)
     selection: Selection | None = None
+    profile: Annotated[str, AfterValidator(known_profile)] | None = None
     drift_every: int = Field(default=0, ge=0)  # every so many turns the rotation slips by one
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from enumtest.decision import Decision
-from enumtest.sbc import CallDecided, SbcConfig
+from enumtest.sbc import CallDecided
 from fst.observation import Mark, MarkKind, Observation, enum_endpoints
 from fst.site import SbcTable, parse_site
 from harness.capture import parse
 from harness.frame import Endpoint
 from harness.number import PhoneNumber
 from probetest.sip import encode_request, encode_response
-from tests.enum_wire import MS, START_NS, Script, Wire, allowing
+from tests.enum_wire import MS, START_NS, Script, Wire, allowing, sbc_config
 from tests.sbc_defects import SOUND, Make
 
 SITE_FILE, DIAL_PLAN = parse_site(
@@ -21,7 +21,7 @@ SITE_FILE, DIAL_PLAN = parse_site(
 SITE = SITE_FILE.sites[0]
 TABLE = SITE.sbcs[0]
 PLAIN = tuple(PhoneNumber.parse(number) for number in SITE.numbers.plain)  # type: ignore[union-attr]
-CONFIG = SbcConfig(
+CONFIG = sbc_config(
     enum_endpoints(SITE, TABLE, by_endpoint=False),
     timeout_ns=TABLE.timeout_ms * MS,
     hold_down_ns=TABLE.hold_down_ms * MS,

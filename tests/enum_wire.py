@@ -7,13 +7,16 @@ back by the same reader that judges a customer's capture.
 import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
 
 from enumtest.hold_down import Group
 from enumtest.lookups import Lookup, Seen, Traffic, Transaction, read_traffic
 from enumtest.message import Query, encode_answer, encode_query, parse_answer, parse_query
 from enumtest.naptr import NaptrRecord
+from enumtest.profile_file import shipped_profile
+from enumtest.profile_overrides import Overrides, laid_over
+from enumtest.profiles import Profile
 from enumtest.sbc import CallDecided, Outgoing, Sbc, SbcConfig
 from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
 from harness.frame import ACK, PSH, SYN, Endpoint, decode, encode_tcp, encode_udp
@@ -30,6 +33,30 @@ NUMBERS = tuple(PhoneNumber(f"1212555{line:04}") for line in range(110, 130))
 ALLOW = NaptrRecord(100, 10, "u", "E2U+sip", r"!^(.*)$!sip:\1@sbc.example.net!")
 TERMINATE = NaptrRecord(100, 10, "u", "E2U+sip", "!^.*$!sip:no@blocked.invalid!")
 REDIRECT = NaptrRecord(100, 10, "u", "E2U+sip", "!^.*$!sip:+12125550150@sbc.example.net!")
+
+
+FIXED = shipped_profile("fixed-hold-down")
+_OVERRIDES = {one.name for one in fields(Overrides)}
+
+
+def sbc_config(servers: Mapping[str, Endpoint], **values: object) -> SbcConfig:
+    """Return a configuration: fields of `SbcConfig`, and of `Overrides` over the plan's profile."""
+    return changed(SbcConfig(servers, FIXED), **values)
+
+
+def changed(config: SbcConfig, **values: object) -> SbcConfig:
+    """Return *config* with other values: fields of `SbcConfig`, and of `Overrides`."""
+    own = {name: value for name, value in values.items() if name not in _OVERRIDES}
+    config = replace(config, **own)  # type: ignore[arg-type]
+    given = {name: value for name, value in values.items() if name in _OVERRIDES}
+    profile = laid_over(config.profile, Overrides(**given), by="the test")  # type: ignore[arg-type]
+    return replace(config, profile=profile)
+
+
+def at_will(base: Profile, **parts: object) -> Profile:
+    """Return *base* with other groups; the source of every value is the test."""
+    source = dict.fromkeys({one.path.split(".")[0] for one in base.fields()}, "the test")
+    return replace(base, **parts, source=source, unknown=frozenset())  # type: ignore[arg-type]
 
 
 def endpoints(size: int, *, ipv6: bool = False) -> dict[str, Endpoint]:
@@ -150,14 +177,15 @@ class Wire:
     def traffic(self, *, timeout_ns: int = 0) -> Traffic:
         """Return what the judge reads in the capture."""
         names = {endpoint: name for name, endpoint in self.sbc.config.servers.items()}
-        timeout_ns = timeout_ns or self.sbc.config.timeout_ns
+        timeout_ns = timeout_ns or self.sbc.config.profile.timeout_ns
         return traffic_of(self.capture(), names, timeout_ns=timeout_ns)
 
     def group(self, *, tolerance_ns: int = -1) -> Group:
         """Return what a site file would declare for this SBC (tolerance by default 8 %)."""
         config = self.sbc.config
-        tolerance_ns = config.hold_down_ns * 8 // 100 if tolerance_ns < 0 else tolerance_ns
-        return Group(tuple(config.servers), config.timeout_ns, config.hold_down_ns, tolerance_ns)
+        tolerance_ns = config.profile.hold_down_ns * 8 // 100 if tolerance_ns < 0 else tolerance_ns
+        profile = config.profile
+        return Group(tuple(config.servers), profile.timeout_ns, profile.hold_down_ns, tolerance_ns)
 
     def _place(self, number: PhoneNumber, source: str) -> None:
         self.sbc.place_call(number, source, self.now_ns)

@@ -2,7 +2,7 @@
 
 from enumtest.message import encode_answer, parse_query
 from enumtest.naptr import NaptrRecord
-from enumtest.sbc import CallDecided, Outgoing, Sbc, SbcConfig
+from enumtest.sbc import CallDecided, Outgoing, Sbc
 from harness.frame import Endpoint
 from tests.enum_wire import (
     MS,
@@ -10,11 +10,12 @@ from tests.enum_wire import (
     SECOND,
     SOURCE,
     endpoints,
+    sbc_config,
 )
 
 SERVERS = endpoints(3)
 ONE, TWO, THREE = SERVERS.values()
-CONFIG = SbcConfig(SERVERS, timeout_ns=4 * SECOND, retransmissions=3, hold_down_ns=30 * SECOND)
+CONFIG = sbc_config(SERVERS, timeout_ns=4 * SECOND, retransmissions=3, hold_down_ns=30 * SECOND)
 CALLED = NUMBERS[0]
 
 

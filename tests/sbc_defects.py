@@ -1,13 +1,14 @@
 """Simulated SBCs with one defect each: what the judge has to find, and nothing else does."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from enumtest.decision import Decision
-from enumtest.pool import Selection, ServerPool
-from enumtest.sbc import Failure, Outgoing, Sbc, SbcConfig
+from enumtest.pool import ServerPool
+from enumtest.profile_groups import Event, Selection
+from enumtest.sbc import Outgoing, Sbc, SbcConfig
 from harness.number import PhoneNumber
-from tests.enum_wire import WholeNumber, ids
+from tests.enum_wire import WholeNumber, changed, ids
 
 Make = Callable[[SbcConfig], Sbc]
 
@@ -15,25 +16,29 @@ Make = Callable[[SbcConfig], Sbc]
 class StuckPool(ServerPool):
     """Always the first server, held or not."""
 
-    def next_server(self, now_ns: int, tried: Collection[str] = ()) -> str | None:
+    def next_server(
+        self, now_ns: int, tried: Sequence[str] = (), *, held_too: bool = False
+    ) -> str | None:
         """Return the first server that the call has not tried."""
-        del now_ns
+        del now_ns, held_too
         return next((name for name in self.servers if name not in tried), None)
 
 
 class ForgetfulPool(ServerPool):
     """No hold-down: each call finds out by itself that a server is dead."""
 
-    def on_failure(self, server: str, now_ns: int) -> None:
+    def on_failure(self, server: str, now_ns: int) -> bool:
         """Forget it."""
+        del server, now_ns
+        return False
 
 
 class PermanentPool(ServerPool):
     """A server that failed once is never asked again."""
 
-    def on_failure(self, server: str, now_ns: int) -> None:
+    def on_failure(self, server: str, now_ns: int) -> bool:
         """Hold it for a year."""
-        self._held_until_ns[server] = now_ns + 365 * 86_400 * 1_000_000_000
+        return super().on_failure(server, now_ns + 365 * 86_400 * 1_000_000_000)
 
 
 class ScaledPool(ServerPool):
@@ -41,9 +46,10 @@ class ScaledPool(ServerPool):
 
     percent = 100
 
-    def on_failure(self, server: str, now_ns: int) -> None:
+    def on_failure(self, server: str, now_ns: int) -> bool:
         """Hold it for a part of the time."""
-        self._held_until_ns[server] = now_ns + self.hold_down_ns * self.percent // 100
+        later_ns = self.profile.hold_down_ns * (self.percent - 100) // 100
+        return super().on_failure(server, now_ns + later_ns)
 
 
 class EarlyPool(ScaledPool):
@@ -61,36 +67,41 @@ class LatePool(ScaledPool):
 class TogetherPool(ServerPool):
     """One server fails, and all are held."""
 
-    def on_failure(self, server: str, now_ns: int) -> None:
+    def on_failure(self, server: str, now_ns: int) -> bool:
         """Hold everybody."""
         del server
-        self._held_until_ns = dict.fromkeys(self.servers, now_ns + self.hold_down_ns)
+        begun = [self.health[name].on_failure(now_ns) for name in self.servers]
+        return any(begun)
 
 
 class NeighbourPool(ServerPool):
     """The hold-down goes to the server after the one that failed."""
 
-    def on_failure(self, server: str, now_ns: int) -> None:
+    def on_failure(self, server: str, now_ns: int) -> bool:
         """Hold the wrong one."""
         at = (self.servers.index(server) + 1) % len(self.servers)
-        self._held_until_ns[self.servers[at]] = now_ns + self.hold_down_ns
+        return super().on_failure(self.servers[at], now_ns)
 
 
 class BlindPool(ServerPool):
     """Never asks the last server."""
 
-    def next_server(self, now_ns: int, tried: Collection[str] = ()) -> str | None:
+    def next_server(
+        self, now_ns: int, tried: Sequence[str] = (), *, held_too: bool = False
+    ) -> str | None:
         """Return one of the others."""
-        return super().next_server(now_ns, {*tried, self.servers[-1]})
+        return super().next_server(now_ns, (*tried, self.servers[-1]), held_too=held_too)
 
 
 class ProbingPool(ServerPool):
     """Asks a held server all the same, every fourth time."""
 
-    def next_server(self, now_ns: int, tried: Collection[str] = ()) -> str | None:
+    def next_server(
+        self, now_ns: int, tried: Sequence[str] = (), *, held_too: bool = False
+    ) -> str | None:
         """Return the next server, or now and then one that is held down."""
-        held = [name for name in self.servers if self._held_until_ns.get(name, 0) > now_ns]
-        server = super().next_server(now_ns, tried)
+        held = [name for name in self.servers if self.is_held(name, now_ns)]
+        server = super().next_server(now_ns, tried, held_too=held_too)
         dead = next((name for name in held if name not in tried), None)
         return dead if dead is not None and self._turns_taken % 4 == 0 else server
 
@@ -100,21 +111,25 @@ class TwicePool(ServerPool):
 
     _last: str | None = None
 
-    def next_server(self, now_ns: int, tried: Collection[str] = ()) -> str | None:
+    def next_server(
+        self, now_ns: int, tried: Sequence[str] = (), *, held_too: bool = False
+    ) -> str | None:
         """Return the last server once more, then the next."""
         if self._last is not None and self._last not in tried:
             server, self._last = self._last, None
             return server
-        self._last = super().next_server(now_ns, tried)
+        self._last = super().next_server(now_ns, tried, held_too=held_too)
         return self._last
 
 
 class LastResortPool(ServerPool):
     """With every server held it asks the first one again."""
 
-    def next_server(self, now_ns: int, tried: Collection[str] = ()) -> str | None:
+    def next_server(
+        self, now_ns: int, tried: Sequence[str] = (), *, held_too: bool = False
+    ) -> str | None:
         """Return a healthy server, else a held one."""
-        server = super().next_server(now_ns, tried)
+        server = super().next_server(now_ns, tried, held_too=held_too)
         return self.servers[0] if server is None and not tried else server
 
 
@@ -124,10 +139,8 @@ def with_pool(pool: type[ServerPool]) -> Make:
     class Odd(Sbc):
         """The SBC with the other pool."""
 
-        def __post_init__(self) -> None:
-            """Start with the other pool."""
-            names = tuple(self.config.servers)
-            self._pool = pool(names, self.config.hold_down_ns, self.config.selection)
+        def _new_pool(self) -> ServerPool:
+            return pool(tuple(self.config.servers), self.config.profile)
 
     return lambda config: Odd(config, ids(), WholeNumber())
 
@@ -135,10 +148,10 @@ def with_pool(pool: type[ServerPool]) -> Make:
 class NoFailoverSbc(Sbc):
     """Gives the call up when its first server fails."""
 
-    def _failed(self, call: "object", failure: Failure, now_ns: int) -> None:
+    def _failed(self, call: "object", event: Event, now_ns: int, result: str = "") -> None:
         self._pool.on_failure(call.server, now_ns)  # type: ignore[attr-defined]
-        self._note(call, failure.value, now_ns)  # type: ignore[arg-type]
-        self._decide(call, Decision.NO_SERVER, "", now_ns)  # type: ignore[arg-type]
+        self._note(call, result or event.value, now_ns)  # type: ignore[arg-type]
+        self._decide(call, (Decision.NO_SERVER, ""), now_ns)  # type: ignore[arg-type]
 
 
 class TurnBySendSbc(Sbc):
@@ -211,7 +224,7 @@ def of_class(kind: type[Sbc]) -> Make:
 
 def configured(**changes: object) -> Make:
     """Return what makes a sound SBC that is set otherwise than declared."""
-    return lambda config: Sbc(replace(config, **changes), ids(), WholeNumber())  # type: ignore[arg-type]
+    return lambda config: Sbc(changed(config, **changes), ids(), WholeNumber())
 
 
 SOUND: Make = of_class(Sbc)

@@ -11,7 +11,10 @@ from typing import Protocol
 
 from enumtest.client import SbcClient
 from enumtest.policy import Rule
-from enumtest.sbc import Failure, Sbc, SbcConfig
+from enumtest.profile_file import shipped_profile
+from enumtest.profile_groups import Event
+from enumtest.profile_overrides import Overrides, laid_over
+from enumtest.sbc import Sbc, SbcConfig
 from fst.bench import Recording
 from fst.lab.dialog import Leg
 from fst.lab.phones import Phone, SbcLeg
@@ -111,25 +114,26 @@ class LabBench:
             tap=tap,
             clock=clock,
         )
-        patience_s = PATIENCE_S + len(sbc.enum_servers) * config.timeout_ns / 1e9
+        profile = config.profile
+        asked = len(sbc.enum_servers) * profile.selection.rounds
+        patience_s = PATIENCE_S + asked * profile.timeout_ns / 1e9
         self._caller = Phone(Endpoint.parse(self._lab.caller), tap, clock, patience_s=patience_s)
         self._callees = [Phone(hop, tap, clock) for hop in dict.fromkeys((next_hop, redirect_hop))]
 
     def _sbc_config(self) -> SbcConfig:
         """Return what the simulated SBC does: as declared, but for the defects of the lab."""
         sbc, odd = self.sbc, self._lab.sbc
-        hold_down_ms = sbc.hold_down_ms if odd.hold_down_ms is None else odd.hold_down_ms
+        really = Overrides(
+            selection=odd.selection,
+            timeout_ns=None if odd.timeout_ms is None else odd.timeout_ms * MS,
+            hold_down_ns=None if odd.hold_down_ms is None else odd.hold_down_ms * MS,
+            source_code=sbc.source_code,
+        )
+        profile = sbc.behaviour if odd.profile is None else shipped_profile(odd.profile)
         return SbcConfig(
             servers=enum_endpoints(self.site, sbc, by_endpoint=False),
+            profile=laid_over(profile, really, by="the lab's own table"),
             apex=sbc.apex,
-            selection=odd.selection or sbc.selection,
-            timeout_ns=(odd.timeout_ms or sbc.timeout_ms) * MS,
-            retransmissions=sbc.retransmissions,
-            hold_down_ns=hold_down_ms * MS,
-            failures=frozenset(Failure(failure) for failure in sbc.failures),
-            all_down=sbc.all_down,
-            source_code=sbc.source_code,
-            source_framing=sbc.source_framing,
             decisions=sbc.rules,
             drift_every=odd.drift_every,
         )
@@ -155,7 +159,7 @@ class LabBench:
         await self.up(sorted(self._down))
         since_ns = max(self._last_up_ns or 0, self._client.last_failure_ns)
         if since_ns:
-            free_ns = since_ns + round(self._sbc_config().hold_down_ns * SETTLE_FACTOR)
+            free_ns = since_ns + round(self._sbc_config().profile.hold_down_ns * SETTLE_FACTOR)
             await self.wait(free_ns - self._clock.monotonic_ns())
 
     async def start_capture(self, name: str) -> None:
@@ -205,7 +209,7 @@ class LabBench:
         for at in range(2 * len(self.sbc.enum_servers)):
             await self._call(numbers[at % len(numbers)])
             fresh, seen = self._leg.decided[seen:], len(self._leg.decided)
-            waiting -= {a.server for d in fresh for a in d.asked if a.result == Failure.SILENCE}
+            waiting -= {a.server for d in fresh for a in d.asked if a.result == Event.SILENCE}
             if not waiting:
                 return
 

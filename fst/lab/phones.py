@@ -7,10 +7,11 @@ caller ──INVITE──▶ SBC ── NAPTR lookup ──▶ decision
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from enumtest.client import SbcClient
 from enumtest.decision import Decision, parse_target
-from enumtest.sbc import AllDown, CallDecided
+from enumtest.profile_groups import AllDown
 from fst.lab.audio import Audio
 from fst.lab.dialog import Leg, describe, described, response
 from fst.lab.tap import Tap
@@ -19,6 +20,9 @@ from harness.errors import InputError, NumberError, ToolError
 from harness.frame import Endpoint
 from harness.number import PhoneNumber
 from probetest.sip import SipMessage, parse, uri_user
+
+if TYPE_CHECKING:
+    from enumtest.sbc import CallDecided
 
 ANSWER_LIMIT_S = 10.0  # for an answer to BYE on loopback; only a defect of the lab takes longer
 
@@ -205,7 +209,7 @@ class SbcLeg:
                 target = parse_target(decided.uri)
                 user = dialled if target is None else target.user
                 self._send_on(invite, caller, user, self._redirect_hop)
-            case Decision.NO_SERVER if self._all_down is AllDown.FAIL_OPEN:
+            case Decision.NO_SERVER if self._all_down is not AllDown.FAIL_CLOSED:
                 self._send_on(invite, caller, dialled, self._next_hop)
             case Decision.NO_SERVER:
                 self._refuse(invite, caller, 503)

@@ -31,7 +31,7 @@ from enumtest.hold_down import Group
 from enumtest.lookups import Traffic, read_traffic
 from enumtest.policy import Action, Policy, default_answer
 from enumtest.routing_judge import outage, rotation
-from enumtest.sbc import Sbc, SbcConfig
+from enumtest.sbc import Sbc
 from enumtest.server import EnumServers
 from harness.capture_file import read
 from harness.clock import SystemClock
@@ -39,6 +39,7 @@ from harness.finding import Outcome
 from harness.frame import Endpoint, decode
 from harness.number import PhoneNumber
 from harness.regex_worker import PosixRegex
+from tests.enum_wire import sbc_config
 from tests.lab.peers import Process, need, need_root, start, until
 from tests.lab.tcpdump import TcpdumpRecorder
 
@@ -138,7 +139,7 @@ def traffic(folder: Path, name: str, net: Net) -> Traffic:
 async def lab(net: Net, folder: Path, policy: str) -> AsyncIterator[Lab]:
     """Return the lab, running, with all servers up; end it afterwards."""
     clock = SystemClock()
-    config = SbcConfig({"dnsdist": net.dnsdist}, timeout_ns=TIMEOUT_NS, retransmissions=1)
+    config = sbc_config({"dnsdist": net.dnsdist}, timeout_ns=TIMEOUT_NS, retransmissions=1)
     with PosixRegex() as engine:
         client = SbcClient(Sbc(config, count(1), engine), Endpoint(net.at(10).address, 0), clock)
         async with EnumServers(net.servers, POLICY, clock) as stubs:

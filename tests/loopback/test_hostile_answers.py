@@ -10,11 +10,14 @@ from enumtest.client import SbcClient
 from enumtest.decision import Decision
 from enumtest.message import encode_answer, parse_query
 from enumtest.naptr import NaptrRecord
-from enumtest.sbc import Sbc, SbcConfig
+from enumtest.profile_file import shipped_names, shipped_profile
+from enumtest.profiles import Profile
+from enumtest.sbc import Sbc
 from harness.clock import SystemClock
 from harness.frame import Endpoint
 from harness.number import PhoneNumber
 from harness.regex_worker import PosixRegex
+from tests.enum_wire import FIXED, sbc_config
 
 MS = 1_000_000
 NUMBER = PhoneNumber("12125550110")
@@ -73,7 +76,7 @@ class HostileServer(asyncio.DatagramProtocol):
         self.transport.sendto(self.lie(data), addr)
 
 
-async def place_two_calls(lie: str) -> tuple[int, list[Decision]]:
+async def place_two_calls(lie: str, profile: Profile = FIXED) -> tuple[int, list[Decision]]:
     """Return how often the hostile server was asked, and what became of both calls."""
     loop = asyncio.get_running_loop()
     transport, hostile = await loop.create_datagram_endpoint(
@@ -84,7 +87,7 @@ async def place_two_calls(lie: str) -> tuple[int, list[Decision]]:
         name: Endpoint(*one.get_extra_info("sockname"))
         for name, one in (("hostile", transport), ("good", good))
     }
-    config = SbcConfig(servers, timeout_ns=500 * MS, hold_down_ns=10_000 * MS)
+    config = sbc_config(servers, profile=profile, timeout_ns=500 * MS)
     with PosixRegex(limit_ns=2000 * MS) as engine:
         client = SbcClient(Sbc(config, count(1), engine), Endpoint("127.0.0.1", 0), SystemClock())
         await client.start()
@@ -113,3 +116,13 @@ def test_no_answer_stops_the_sbc(lie: str) -> None:
     assert asked >= 1
     assert decided[0] in (Decision.ALLOW, Decision.NO_INSTRUCTION)
     assert decided[1] is Decision.ALLOW
+
+
+@pytest.mark.parametrize("lie", ["the query itself", "wrong id", "cut record", "64 KiB of zeros"])
+@pytest.mark.parametrize("name", sorted({*shipped_names()} - {"fixed-hold-down"}))
+def test_no_answer_stops_an_sbc_of_another_kind(name: str, lie: str) -> None:
+    """Whatever it makes of garbage: both calls are decided, neither by it."""
+    asked, decided = asyncio.run(place_two_calls(lie, shipped_profile(name)))
+
+    assert asked >= 1
+    assert set(decided) <= {Decision.ALLOW, Decision.NO_INSTRUCTION}

@@ -21,7 +21,7 @@ from enumtest.faults import Delay, Fault, Garbled, PortClosed, Rcode, Silence, T
 from enumtest.message import encode_query, parse_answer
 from enumtest.policy import Action, Policy, Rule, parse_policy
 from enumtest.server import EnumServers
-from enumtest.source_uri import SourceOption
+from enumtest.source_uri import Framing, SourceOption
 from harness.clock import SystemClock
 from harness.errors import InputError, ToolError
 from harness.frame import Endpoint
@@ -360,6 +360,26 @@ def test_faults_and_rules_come_over_the_control_port() -> None:
         [gone] = await controlled(at, b'{"uninstall": ["all"]}')
         assert gone == {"ok": True}
         assert b"blocked" not in (await asked(both.endpoints["enum2"])).payload
+
+    with_control(test)
+
+
+def test_the_status_counts_how_callers_were_carried() -> None:
+    """A person sees at once which framing an SBC uses, and that it uses one at all."""
+
+    async def test(both: EnumServers, at: Endpoint) -> None:
+        place = both.endpoints["enum1"]
+        await asked(place)
+        for framing, code in ((Framing.RAW, 4), (Framing.UTF8, 65001), (Framing.UTF8, 65001)):
+            option = SourceOption("sip:+12125550166@a.example", framing, code)
+            await asked(place, encode_query(1, QNAME, source=option))
+        [reply] = await controlled(at, b'{"status": true}')
+
+        status = reply["servers"]
+        assert isinstance(status, dict)
+        assert status["enum1"]["queries"] == 4
+        assert status["enum1"]["sources"] == {"option 4, raw": 1, "option 65001, utf8": 2}
+        assert status["enum2"]["sources"] == {}
 
     with_control(test)
 

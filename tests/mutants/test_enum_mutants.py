@@ -7,7 +7,8 @@ import pytest
 
 from enumtest.decision import Decision
 from enumtest.message import Query, encode_answer, encode_query
-from enumtest.sbc import Failure, Outgoing, Sbc
+from enumtest.profile_groups import Event
+from enumtest.sbc import Outgoing, Sbc
 from fst.evidence import declared
 from fst.exercises import CONTRAST
 from fst.judgement import Judgement, judge
@@ -43,6 +44,7 @@ from tests.enum_wire import (
     WholeNumber,
     Wire,
     allowing,
+    changed,
     ids,
 )
 from tests.sbc_defects import DEFECTS, SOUND, Make, configured
@@ -305,7 +307,7 @@ def test_allow_rule_that_nothing_contrasts_is_open() -> None:
 @pytest.mark.parametrize("times", [2, 3, 6, 8])
 def test_longer_time_out_than_declared_is_open_and_fails_nothing(times: int) -> None:
     """The site file is wrong, and the calls all went through."""
-    made = configured(timeout_ns=CONFIG.timeout_ns * times)
+    made = configured(timeout_ns=CONFIG.profile.timeout_ns * times)
     word = said("B.3.3", outage(made, BUT_LAST[:1]))
 
     assert (word.outcome, word.of("outage.timeout").outcome) == (OTHER, OTHER)
@@ -420,7 +422,7 @@ def test_question_of_another_type_is_malformed(step: str) -> None:
 def test_sbc_with_one_server_is_judged_without_a_crash(step: str) -> None:
     """What takes two servers is OTHER; the rest is as it is."""
     table = TABLE.model_copy(update={"enum_servers": ["enum1"]})
-    made = bench(lambda config: SOUND(replace(config, servers={"enum1": config.servers["enum1"]})))
+    made = bench(lambda config: SOUND(changed(config, servers={"enum1": config.servers["enum1"]})))
     made.table = table
     made.mark(0, MarkKind.DOWN)
     word = said(step, placed(made), "enum1" if step in ("B.1.1", "B.1.2", "B.3.1") else "")
@@ -488,7 +490,7 @@ def sick(server: str, query: Query, now_ns: int) -> tuple[Reply, ...]:
 @pytest.mark.parametrize("counted", [True, False])
 def test_sick_server_is_named_and_no_fault_of_the_sbc(step: str, counted: bool) -> None:
     """Whether or not the SBC asks another one then."""
-    failures = [Failure.SILENCE, *([Failure.SERVFAIL] if counted else [])]
+    failures = [Event.SILENCE, *([Event.SERVFAIL] if counted else [])]
     made = bench(configured(failures=frozenset(failures)), sick)
     made.table = TABLE.model_copy(update={"failures": failures})
     word = said(step, placed(made))

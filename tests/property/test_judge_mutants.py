@@ -28,10 +28,11 @@ from tests.enum_wire import (
     endpoints,
     nxdomain,
     sbc,
+    sbc_config,
 )
 from tests.sbc_defects import DEFECTS, SOUND, Make
 
-CONFIG = SbcConfig(endpoints(3), hold_down_ns=30 * SECOND)  # time-out 2 s, one retransmission
+CONFIG = sbc_config(endpoints(3), hold_down_ns=30 * SECOND)  # time-out 2 s, one retransmission
 GROUP = Wire(SOUND(CONFIG)).group()  # what the site file declares, whatever the SBC really does
 FIRST, BUT_LAST = frozenset({"enum1"}), frozenset({"enum1", "enum2"})
 EVERYONE = frozenset(CONFIG.servers)
@@ -190,7 +191,7 @@ def sound_run(seed: int) -> Run:
     """Return the calls for an SBC with 2 to 5 servers, some of which are down for a while."""
     dice = random.Random(seed)  # noqa: S311 - a simulation
     size, timeout_ns = dice.randint(2, 5), dice.choice((200, 1_000, 2_000)) * MS
-    config = SbcConfig(
+    config = sbc_config(
         endpoints(size),
         timeout_ns=timeout_ns,
         retransmissions=dice.randint(0, 3),
@@ -200,15 +201,15 @@ def sound_run(seed: int) -> Run:
     slowest_ns = timeout_ns * dice.choice((2, 20, 60, 90)) // 100
     down = frozenset(list(config.servers)[: dice.randint(1, size - 1)])
     from_ns = dice.randint(0, 2 * spacing_ns)
-    until_ns = from_ns + config.hold_down_ns * 6 // 10
-    back_ns = from_ns + config.hold_down_ns * dice.choice((61, 80, 101, 140)) // 100
+    until_ns = from_ns + config.profile.hold_down_ns * 6 // 10
+    back_ns = from_ns + config.profile.hold_down_ns * dice.choice((61, 80, 101, 140)) // 100
 
     def slow(server: str, query: Query, now_ns: int) -> tuple[Reply, ...]:
         after_ns = dice.randint(slowest_ns // 2, slowest_ns)
         return tuple(replace(one, after_ns=after_ns) for one in nxdomain(server, query, now_ns))
 
     wire = Wire(sbc(config, seed=seed), Down(dict.fromkeys(down, (from_ns, back_ns)), slow))
-    last_ns = back_ns + config.hold_down_ns * 11 // 10 + 4 * timeout_ns
+    last_ns = back_ns + config.profile.hold_down_ns * 11 // 10 + 4 * timeout_ns
     wire.calls(last_ns // spacing_ns, spacing_ns, numbers=dice.choice((1, 5, 20)))
     return Run(wire, down, from_ns, until_ns)
 
@@ -233,7 +234,7 @@ def answering_late(config: SbcConfig) -> Script:
     """Return servers that answer at 70 % of the time-out, so that queries are sent again."""
 
     def script(server: str, query: Query, now_ns: int) -> tuple[Reply, ...]:
-        after_ns = config.timeout_ns * 7 // 10
+        after_ns = config.profile.timeout_ns * 7 // 10
         return tuple(replace(one, after_ns=after_ns) for one in allowing(server, query, now_ns))
 
     return script
@@ -244,9 +245,9 @@ def test_sound_sbc_earns_its_pass_in_rotation(seed: int) -> None:
     """With all servers well, however slow, and calls overlapping, strict turns are seen."""
     dice = random.Random(seed)  # noqa: S311 - a simulation
     size = dice.randint(2, 5)
-    config = SbcConfig(endpoints(size), retransmissions=dice.randint(0, 3))
+    config = sbc_config(endpoints(size), retransmissions=dice.randint(0, 3))
     wire = Wire(sbc(config, seed=seed), answering_late(config))
-    spacing_ns = config.timeout_ns * dice.choice((7, 37, 130)) // 100
+    spacing_ns = config.profile.timeout_ns * dice.choice((7, 37, 130)) // 100
     wire.calls(5 * size, spacing_ns, numbers=dice.choice((1, 2, 20)))
     (found,) = rotation(wire.run().traffic().lookups, wire.group(), minimum=5 * size)
 
@@ -259,7 +260,7 @@ def test_calls_to_different_numbers_are_read_back_as_they_were(seed: int) -> Non
     run = sound_run(seed)
     config = run.wire.sbc.config
     wire = Wire(sbc(config, seed=seed), run.wire.script)
-    wire.calls(20, config.timeout_ns * 31 // 100)
+    wire.calls(20, config.profile.timeout_ns * 31 // 100)
     lookups = wire.run().traffic().lookups
     reported = [(str(one.number), *(asked.server for asked in one.asked)) for one in wire.decided]
     read = [(str(one.number("e164.arpa")), *(hop.server for hop in one.hops)) for one in lookups]

@@ -15,8 +15,8 @@ from enumtest.naptr import (
     SubstitutionExpression,
     enum_services,
     presentation,
-    resolve,
 )
+from enumtest.search import resolve
 from harness.regex import MAX_OCTETS, Match, NoMatch, Refusal, group_count
 from harness.regex_worker import PosixRegex
 

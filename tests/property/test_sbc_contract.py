@@ -1,19 +1,41 @@
 """The simulated SBC keeps its contract whatever is called, answered, lost or late."""
 
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from enumtest.message import Query, encode_answer, parse_query
-from enumtest.pool import Selection, ServerPool
-from enumtest.sbc import CallDecided, Failure, Outgoing, Sbc, SbcConfig
+from enumtest.message import Answer, Query, encode_answer, parse_query
+from enumtest.pool import ServerPool
+from enumtest.probing import Prober
+from enumtest.profile_file import shipped_names, shipped_profile
+from enumtest.profile_groups import (
+    AllDown,
+    EdnsUse,
+    Event,
+    HoldDown,
+    IdScope,
+    InFlight,
+    Reaction,
+    ReadmitBy,
+    Retransmission,
+    Scope,
+    Selection,
+    SelectionRules,
+    Share,
+    Stage,
+    Then,
+)
+from enumtest.profiles import Profile
+from enumtest.sbc import CallDecided, Outgoing, Sbc, SbcConfig
+from enumtest.source_uri import Framing
 from harness.clock import ManualClock
 from harness.frame import Endpoint
-from tests.enum_wire import ALLOW, MS, NUMBERS, SOURCE, WholeNumber, endpoints, ids
+from tests.enum_wire import ALLOW, MS, NUMBERS, SOURCE, WholeNumber, at_will, endpoints, ids
+from tests.held_model import Deed, held_in
 
 TIMEOUT_NS = 1_000 * MS
 STRANGER = Endpoint("203.0.113.9", 53)
@@ -21,15 +43,62 @@ MAX_STEP_NS = 3 * TIMEOUT_NS
 
 
 class WatchedPool(ServerPool):
-    """The pool of the SBC, with the law that no held server is chosen checked beside it."""
+    """The pool of the SBC, with its laws checked beside it from the history of each server."""
 
-    def next_server(self, now_ns: int, tried: Collection[str] = ()) -> str | None:
+    def __post_init__(self) -> None:
+        """Begin without a history."""
+        super().__post_init__()
+        self.history: list[Deed] = []
+
+    def next_server(
+        self, now_ns: int, tried: Sequence[str] = (), *, held_too: bool = False
+    ) -> str | None:
         """Return the server chosen; it is neither held nor tried, and None only if all are."""
-        held = {name for name, until_ns in self._held_until_ns.items() if until_ns > now_ns}
-        found = super().next_server(now_ns, tried)
-        free = [name for name in self.servers if name not in held and name not in tried]
+        found = super().next_server(now_ns, tried, held_too=held_too)
+        free = [
+            name
+            for name in self.servers
+            if name not in tried
+            and (held_too or not held_in(self.history, name, self.profile, now_ns))
+        ]
         assert found in free if free else found is None
         return found
+
+    def on_failure(self, server: str, now_ns: int) -> bool:
+        """Count it in the history, unless failures are each call's own."""
+        begins = super().on_failure(server, now_ns)
+        if self.profile.hold_down.scope is Scope.SERVER:
+            self.history.append(Deed(now_ns, server, "failed"))
+        return begins
+
+    def on_success(self, server: str, now_ns: int, *, late: bool = False) -> None:
+        """Count it in the history, if a late one counts."""
+        super().on_success(server, now_ns, late=late)
+        if not late:
+            self.history.append(Deed(now_ns, server, "answered"))
+
+
+class WatchedProber(Prober):
+    """The prober, which tells the pool's history what came of its probes."""
+
+    history: list[Deed]
+    now_ns = 0
+
+    def due(self, now_ns: int, ids: Iterator[int]) -> Iterator[tuple[str, bytes]]:
+        """Yield the probes that are due."""
+        self.now_ns = now_ns
+        before = dict(self._open)
+        sent = list(super().due(now_ns, ids))
+        lost = [name for name, probe in before.items() if self._open.get(name) is not probe]
+        self.history += [Deed(now_ns, name, "lost") for name in lost]
+        yield from sent
+
+    def answered(self, server: str, answer: Answer, *, well: bool) -> bool:
+        """Say whether it was for a probe."""
+        mine = super().answered(server, answer, well=well)
+        if mine:
+            self.history.append(Deed(self.now_ns, server, "replied" if well else "lost"))
+        return mine
 
 
 class WatchedSbc(Sbc):
@@ -37,8 +106,14 @@ class WatchedSbc(Sbc):
 
     def __post_init__(self) -> None:
         """Start with it."""
-        config = self.config
-        self._pool = WatchedPool(tuple(config.servers), config.hold_down_ns, config.selection)
+        super().__post_init__()
+        pool, prober = self._pool, self._prober
+        assert isinstance(pool, WatchedPool)
+        self._prober = WatchedProber(prober.profile, prober.apex, prober.health)
+        self._prober.history = pool.history
+
+    def _new_pool(self) -> ServerPool:
+        return WatchedPool(tuple(self.config.servers), self.config.profile)
 
 
 @dataclass
@@ -50,23 +125,112 @@ class Sent:
     times: Counter[bool] = field(default_factory=Counter)  # by "over TCP"
 
 
-CONFIGS = st.builds(
-    SbcConfig,
-    servers=st.integers(1, 4).map(endpoints),
-    selection=st.sampled_from(Selection),
-    timeout_ns=st.sampled_from((TIMEOUT_NS, 7)),  # a few ns: no division comes out even
-    retransmissions=st.integers(0, 4),
-    hold_down_ns=st.sampled_from((0, 1, 10 * TIMEOUT_NS)),
-    failures=st.sets(st.sampled_from(Failure)).map(frozenset),
+def made(  # noqa: PLR0913 - what profiles differ in
+    *,
+    base: Profile,
+    selection: SelectionRules,
+    retransmission: Retransmission,
+    hold_down: HoldDown,
+    thens: tuple[Reaction, ...],
+    all_down: AllDown,
+    edns: EdnsUse,
+) -> Profile:
+    """Return a profile put together at will; what no SBC could do becomes what one can."""
+    if selection.method is Selection.LIST_ORDER:
+        hold_down = replace(hold_down, stages=())
+    if base.readmission.by is ReadmitBy.PROBES:
+        stages = tuple(replace(one, length_ns=0) for one in hold_down.stages[:1])
+        hold_down = replace(hold_down, stages=stages)
+    first_live = any(stage.share is Share.FIRST_LIVE for stage in hold_down.stages)
+    selection = replace(selection, skipped_takes_turn=selection.skipped_takes_turn or first_live)
+    return at_will(
+        base,
+        selection=selection,
+        retransmission=retransmission,
+        hold_down=hold_down,
+        reactions={**base.reactions, **dict(zip(REPLIED, thens, strict=True))},
+        all_down=all_down,
+        edns=edns,
+        cache=replace(base.cache, positive=False, negative_ns=0),
+    )
+
+
+REPLIED = (Event.SERVFAIL, Event.REFUSED, Event.FORMERR, Event.NXDOMAIN, Event.NODATA)
+SCHEDULES = ((0,), (0, 1), (0, 100 * MS), (0, 50 * MS, 150 * MS, 350 * MS))
+STAGES = st.builds(
+    Stage,
+    failures=st.just(1),
+    consecutive=st.booleans(),
+    window_ns=st.sampled_from((0, TIMEOUT_NS, 5 * TIMEOUT_NS)),
+    length_ns=st.sampled_from((0, 1, 10 * TIMEOUT_NS)),
+    share=st.sampled_from(Share),
+)
+PROFILES = st.builds(
+    made,
+    base=st.sampled_from(shipped_names()).map(shipped_profile),
+    selection=st.builds(
+        SelectionRules,
+        method=st.sampled_from(Selection),
+        failover_takes_turn=st.booleans(),
+        skipped_takes_turn=st.booleans(),
+        rounds=st.integers(1, 2),
+    ),
+    retransmission=st.builds(
+        Retransmission,
+        schedule_ns=st.sampled_from(SCHEDULES),
+        expire_ns=st.just(TIMEOUT_NS),
+        id_per=st.sampled_from(IdScope),
+        port_per=st.just(IdScope.ALWAYS),
+    ),
+    hold_down=st.builds(
+        HoldDown,
+        stages=st.lists(STAGES, max_size=2).map(
+            lambda found: tuple(
+                replace(one, failures=failures)
+                for one, failures in zip(found, (1, 3), strict=False)
+            )
+        ),
+        answer_ends=st.booleans(),
+        late_answer_ends=st.just(False),
+        end_resets=st.booleans(),
+        runs_while_idle=st.just(True),
+        in_flight=st.sampled_from(InFlight),
+        shared_between_interfaces=st.just(False),
+        scope=st.sampled_from(Scope),
+    ),
+    thens=st.tuples(
+        *[
+            st.sampled_from(
+                (
+                    Reaction(Then.FINAL, counts=False),
+                    Reaction(Then.FINAL, counts=True),
+                    Reaction(Then.NEXT_SERVER, counts=False),
+                    Reaction(Then.NEXT_SERVER, counts=True),
+                    Reaction(Then.IGNORE, counts=False),
+                    Reaction(Then.RETRY_WITHOUT_EDNS, counts=True),
+                )
+            )
+        ]
+        * len(REPLIED)
+    ),
+    all_down=st.sampled_from(AllDown),
+    edns=st.builds(
+        EdnsUse,
+        udp_payload_bytes=st.sampled_from((0, 1232)),
+        source_sent=st.booleans(),
+        source_code=st.just(4),
+        source_framing=st.sampled_from(Framing),
+    ),
 )
 
 
 class SbcContract(RuleBasedStateMachine):
     """Random calls, answers, silences and steps of time."""
 
-    @initialize(config=CONFIGS)
-    def start(self, config: SbcConfig) -> None:
+    @initialize(profile=PROFILES, size=st.integers(1, 4))
+    def start(self, profile: Profile, size: int) -> None:
         """Begin with every server healthy."""
+        config = SbcConfig(endpoints(size), profile)
         self.clock = ManualClock()
         self.sbc = WatchedSbc(config, ids(), WholeNumber())
         self.placed: list[int] = []
@@ -148,28 +312,41 @@ class SbcContract(RuleBasedStateMachine):
         assert set(calls) <= set(self.placed)
 
     @invariant()
-    def asks_each_server_once_a_call(self) -> None:
-        """A call asks no server twice; a query is sent so often as is set, once over TCP."""
+    def asks_each_server_once_a_round(self) -> None:
+        """No server is asked twice in a round; no query is sent more often than is scheduled."""
+        profile = self.sbc.config.profile
+        rounds, sends = profile.selection.rounds, len(profile.retransmission.schedule_ns)
         for event in self.decided:
-            names = [asked.server for asked in event.asked]
-            assert len(names) == len(set(names))
+            times = Counter(asked.server for asked in event.asked)
+            assert all(count <= rounds for count in times.values())
+        # A query without EDNS can be sent a second time: as it was, with another id.
         for one in self.sent.values():
-            assert one.times[False] <= self.sbc.config.retransmissions + 1
-            assert one.times[True] <= 1
+            assert one.times[False] <= sends * rounds * self.calls_of(one)
+            assert one.times[True] <= rounds * self.calls_of(one)
+
+    def calls_of(self, one: Sent) -> int:
+        """Return how many calls *one* can stand for: with a fixed id, all to the number."""
+        fixed = self.sbc.config.profile.retransmission.id_per is IdScope.ALWAYS
+        del one
+        return len(self.placed) if fixed else 1
 
     @invariant()
-    def waits_only_for_open_calls(self) -> None:
-        """There is a timer exactly while a call waits: nothing is left behind by decided ones."""
+    def waits_only_for_open_calls_and_probes(self) -> None:
+        """There is a timer exactly while a call waits or a probe is to come."""
         waiting = len(self.placed) - len(self.decided)
-        assert (self.sbc.next_timer() is not None) == (waiting > 0)
+        probing = self.sbc._prober.next_timer() is not None  # noqa: SLF001 - beside the calls
+        assert (self.sbc.next_timer() is not None) == (waiting > 0 or probing)
 
     def teardown(self) -> None:
-        """With no more answers every call is decided, within a time-out for each server."""
+        """With no more answers every call is decided, within a time-out for each server asked."""
         if not hasattr(self, "sbc"):
             return
         config = self.sbc.config
-        last_ns = self.clock.now_ns + len(config.servers) * config.timeout_ns
-        while (due_ns := self.sbc.next_timer()) is not None:
+        asked = len(config.servers) * config.profile.selection.rounds
+        last_ns = self.clock.now_ns + asked * config.profile.timeout_ns
+        while len(self.decided) < len(self.placed):
+            due_ns = self.sbc.next_timer()
+            assert due_ns is not None
             assert due_ns <= last_ns
             self.clock.now_ns = max(due_ns, self.clock.now_ns)
             self.sbc.handle_timer(self.clock.now_ns)

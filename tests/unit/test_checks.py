@@ -23,7 +23,6 @@ from enumtest.decision import DEFAULT_RULES, Decision
 from enumtest.lookups import Lookup, Traffic
 from enumtest.message import encode_answer, encode_query, parse_answer, parse_query
 from enumtest.naptr import NaptrRecord
-from enumtest.sbc import SbcConfig
 from harness.dialplan import DialPlan
 from harness.finding import Finding, Outcome
 from harness.frame import Endpoint
@@ -37,11 +36,13 @@ from tests.enum_wire import (
     TERMINATE,
     WholeNumber,
     Wire,
+    changed,
     endpoints,
     good,
     lookup,
     question,
     sbc,
+    sbc_config,
 )
 
 APEX = "e164.arpa"
@@ -53,8 +54,8 @@ DIALLED, ELSEWHERE = str(NUMBERS[0]), "+12125550150"
 
 def wire(calls: int = 6, **changes: object) -> Wire:
     """Return a run of a sound SBC that sends the calling number."""
-    config = SbcConfig(endpoints(3), source_code=4)
-    ran = Wire(sbc(replace(config, **changes)))  # type: ignore[arg-type]
+    config = sbc_config(endpoints(3), source_code=4)
+    ran = Wire(sbc(changed(config, **changes)))  # type: ignore[arg-type]
     ran.calls(calls, SECOND)
     return ran.run()
 

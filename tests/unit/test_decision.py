@@ -1,5 +1,7 @@
 """What an SBC does with the URI that an ENUM answer yields."""
 
+from dataclasses import replace
+
 import pytest
 
 from enumtest.decision import (
@@ -9,9 +11,13 @@ from enumtest.decision import (
     Target,
     UserMatch,
     classify,
+    decided_by,
     parse_target,
 )
+from enumtest.search import resolve
+from harness.errors import InputError
 from harness.number import PhoneNumber
+from tests.enum_wire import ALLOW, TERMINATE, WholeNumber
 
 DIALLED = PhoneNumber("16505550112")
 
@@ -125,12 +131,96 @@ def test_without_rules_nothing_is_decided() -> None:
 
 
 def test_target_has_the_parts_a_decision_looks_at() -> None:
-    """The brackets of an IPv6 address stay, port and parameters go."""
-    assert parse_target("sip:a;b=c@[2001:DB8::1]:5060;d") == Target("sip", "a", "[2001:db8::1]")
-    assert parse_target("tel:+1;a=b") == Target("tel", "+1", "")
+    """An IPv6 address keeps its brackets, the port goes; parameters are those of user and URI."""
+    parameters = (("b", "c"), ("d", ""))
+    expected = Target("sip", "a", "[2001:db8::1]", parameters)
+    assert parse_target("sip:a;b=c@[2001:DB8::1]:5060;d") == expected
+    assert parse_target("tel:+1;a=b") == Target("tel", "+1", "", (("a", "b"),))
 
 
 def test_target_without_a_number_has_none() -> None:
     """A name, and digits longer than E.164 allows, are no number."""
     assert Target("sip", "operator", "h").number() is None
     assert Target("sip", "1" * 16, "h").number() is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "uri", "service", "fits"),
+    [
+        ({"service": "pstn:tel"}, "tel:+16505550112", "pstn:tel", True),
+        ({"service": "PSTN"}, "tel:+16505550112", "pstn:tel", True),
+        ({"service": "pstn"}, "tel:+16505550112", "voice:sip+pstn:tel", True),
+        ({"service": "pstn"}, "tel:+16505550112", "pstnx:tel", False),
+        ({"service": "pstn:sip"}, "tel:+16505550112", "pstn", False),
+        ({"service": "sip"}, "sip:x@h", "", False),
+        ({"user_text": "terminate"}, "sip:terminate@h", "sip", True),
+        ({"user_text": "terminate"}, "sip:terminated@h", "sip", False),
+        ({"user_text": "term*"}, "sip:terminated@h", "sip", True),
+        ({"user_text": "+1650*"}, "tel:+16505550112;npdi", "", True),
+        ({"parameters": (("cause", "603"),)}, "sip:x@h;cause=603", "", True),
+        ({"parameters": (("Cause", "603"),)}, "sip:x;cause=603@h", "", True),
+        ({"parameters": (("cause", "603"),)}, "sip:x@h;cause=6030", "", False),
+        ({"parameters": (("cause", "603"),)}, "sip:x@h?cause=603", "", False),
+        ({"parameters": (("cause", "603"),)}, "sip:x@h;cause=404;cause=603", "", False),
+        ({"parameters": (("npdi", "*"),)}, "tel:+1;npdi", "", True),
+        ({"parameters": (("npdi", ""),)}, "tel:+1;npdi=yes", "", False),
+        ({"parameters": (("npdi", "*"), ("rn", "+1*"))}, "tel:+1;npdi;rn=+1", "", False),
+        ({"host": "blocked.invalid."}, "sip:x@blocked.invalid", "", True),
+        ({}, "sip:anybody@anywhere", "", True),
+    ],
+)
+def test_each_part_that_a_rule_sets_must_fit(
+    rule: dict[str, object], uri: str, service: str, fits: bool
+) -> None:
+    """Service, user part and parameters, without case but for the user part."""
+    rules = (DecisionRule(Decision.TERMINATE, **rule),)  # type: ignore[arg-type]
+    expected = Decision.TERMINATE if fits else Decision.UNCLASSIFIED
+
+    assert classify(uri, DIALLED, rules, service) is expected
+
+
+def test_a_sentinel_parameter_can_stand_before_the_allow() -> None:
+    """The same user and host: only the order of the table tells a block from an allow."""
+    rules = (
+        DecisionRule(Decision.TERMINATE, parameters=(("cause", "*"),)),
+        DecisionRule(Decision.ALLOW, user=UserMatch.SAME),
+    )
+
+    assert classify(f"sip:{DIALLED}@h;cause=404", DIALLED, rules) is Decision.TERMINATE
+    assert classify(f"sip:{DIALLED}@h", DIALLED, rules) is Decision.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("rule", "part"),
+    [
+        ({"decision": Decision.ALLOW}, "would allow every URI"),
+        ({"decision": Decision.UNCLASSIFIED, "scheme": "sip"}, "no order"),
+        ({"decision": Decision.NO_SERVER, "scheme": "sip"}, "no order"),
+    ],
+)
+def test_rule_that_hides_the_unknown_is_refused(rule: dict[str, object], part: str) -> None:
+    """An allow for everything would turn what nobody agreed on into a call let through."""
+    with pytest.raises(InputError, match=part):
+        DecisionRule(**rule)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("services", "decision"),
+    [("E2U+pstn:tel", Decision.REDIRECT), ("E2U+sip", Decision.UNCLASSIFIED)],
+)
+def test_service_is_that_of_the_record_that_was_chosen(services: str, decision: Decision) -> None:
+    """Not that of one that lost: both are in the answer."""
+    chosen = replace(TERMINATE, order=1, services=services)
+    other = replace(ALLOW, order=2, services="E2U+pstn:sip")
+    accepted = ("sip", "pstn:tel", "pstn:sip")
+    resolution = resolve((other, chosen), str(DIALLED), WholeNumber(), accepted)
+    rules = (DecisionRule(Decision.REDIRECT, service="pstn"),)
+
+    assert decided_by(resolution, DIALLED, rules)[0] is decision
+
+
+def test_without_a_usable_record_there_is_no_instruction() -> None:
+    """Whatever the rules say."""
+    resolution = resolve((), str(DIALLED), WholeNumber(), ("sip",))
+
+    assert decided_by(resolution, DIALLED, DEFAULT_RULES) == (Decision.NO_INSTRUCTION, "")

@@ -1,13 +1,12 @@
 """Packets become transactions, and transactions the lookups of calls."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pytest
 
 from enumtest.lookups import Lookup, Traffic
 from enumtest.message import encode_answer, encode_query, parse_query
-from enumtest.sbc import Failure, SbcConfig
+from enumtest.profile_groups import Event
 from enumtest.source_uri import SourceOption
 from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
 from harness.frame import ACK, PSH, SYN, Endpoint, decode, encode_tcp, encode_udp
@@ -24,9 +23,11 @@ from tests.enum_wire import (
     Wire,
     allowing,
     capture_bytes,
+    changed,
     endpoints,
     question,
     sbc,
+    sbc_config,
     traffic_of,
 )
 
@@ -34,7 +35,7 @@ SERVERS = endpoints(3)
 ONE, TWO, THREE = SERVERS.values()
 NAMES = {endpoint: name for name, endpoint in SERVERS.items()}
 TIMEOUT_NS = 2 * SECOND
-CONFIG = SbcConfig(SERVERS, timeout_ns=TIMEOUT_NS, hold_down_ns=30 * SECOND)
+CONFIG = sbc_config(SERVERS, timeout_ns=TIMEOUT_NS, hold_down_ns=30 * SECOND)
 Sent = tuple[int, Endpoint, Endpoint, bytes]  # ms, from, to, payload
 
 
@@ -357,7 +358,7 @@ def test_connection_whose_start_was_not_captured_proves_nothing() -> None:
 
 def test_servers_may_have_ipv6_addresses() -> None:
     """The whole way: packets, matching, failover."""
-    config = replace(CONFIG, servers=endpoints(2, ipv6=True))
+    config = changed(CONFIG, servers=endpoints(2, ipv6=True))
     wire = Wire(
         sbc(config), Down({"enum1": (0, 3 * SECOND)}), client=Endpoint("2001:db8::10", 4000)
     )
@@ -376,7 +377,7 @@ def test_error_answers_of_the_simulated_sbc_are_failovers_too() -> None:
             return (Reply(encode_answer(query, "SERVFAIL")),)  # type: ignore[arg-type]
         return allowing(server, query, now_ns)  # type: ignore[arg-type]
 
-    wire = Wire(sbc(replace(CONFIG, failures=frozenset({Failure.SERVFAIL}))), broken)
+    wire = Wire(sbc(changed(CONFIG, failures=frozenset({Event.SERVFAIL}))), broken)
     wire.calls(4, 10 * MS)
     found = wire.run().traffic().lookups
 

@@ -14,8 +14,8 @@ from enumtest.naptr import (
     SubstitutionExpression,
     enum_services,
     presentation,
-    resolve,
 )
+from enumtest.search import resolve
 from harness.regex import Match, NoMatch, Refusal
 from harness.regex_worker import PosixRegex
 

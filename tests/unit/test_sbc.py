@@ -7,8 +7,9 @@ import pytest
 from enumtest.decision import Decision
 from enumtest.message import parse_query
 from enumtest.naptr import NaptrRecord
-from enumtest.pool import Selection
-from enumtest.sbc import Asked, CallDecided, Failure
+from enumtest.profile_groups import Event, Selection, SelectionRules
+from enumtest.profile_overrides import COUNTABLE
+from enumtest.sbc import Asked, CallDecided
 from enumtest.source_uri import source_uri
 from harness.errors import InputError
 from tests.enum_wire import (
@@ -18,6 +19,7 @@ from tests.enum_wire import (
     SECOND,
     SOURCE,
     TERMINATE,
+    changed,
     endpoints,
     sbc,
 )
@@ -38,7 +40,7 @@ from tests.sbc_asked import (
 
 def test_query_asks_for_the_number_under_the_apex() -> None:
     """One NAPTR question, to the first server; nothing else is sent or decided."""
-    box = sbc(replace(CONFIG, apex="enum.example.net"))
+    box = sbc(changed(CONFIG, apex="enum.example.net"))
     query = call(box)
     parsed = parse_query(query.payload)
 
@@ -49,9 +51,9 @@ def test_query_asks_for_the_number_under_the_apex() -> None:
 
 def test_query_carries_the_calling_number_when_set_to() -> None:
     """The EDNS option holds the caller's URI, at every server asked."""
-    box = sbc(replace(CONFIG, source_code=4))
+    box = sbc(changed(CONFIG, source_code=4))
     queries = [call(box)]
-    box.handle_timer(CONFIG.timeout_ns)
+    box.handle_timer(CONFIG.profile.timeout_ns)
     queries += sends(box)
 
     assert [source_uri(parse_query(query.payload)) for query in queries] == [SOURCE, SOURCE]
@@ -79,7 +81,7 @@ def test_retransmission_is_the_same_packet() -> None:
 
 def test_without_retransmissions_there_is_one_send() -> None:
     """Zero is a count like any other."""
-    box = sbc(replace(CONFIG, retransmissions=0))
+    box = sbc(changed(CONFIG, retransmissions=0))
     call(box)
 
     assert silence(box, 4 * SECOND) == [(4 * SECOND, TWO)]
@@ -106,7 +108,7 @@ def test_early_timer_does_nothing() -> None:
 
 def test_silent_servers_are_asked_one_after_the_other_then_the_call_goes_on() -> None:
     """Each once, each for its time; the call that nobody answered is decided without ENUM."""
-    box = sbc(replace(CONFIG, retransmissions=0))
+    box = sbc(changed(CONFIG, retransmissions=0))
     call(box)
     sent = silence(box, 60 * SECOND)
     decided = box.next_event()
@@ -139,7 +141,7 @@ def test_call_with_every_server_held_is_decided_at_once() -> None:
 
 def test_silent_server_is_asked_again_when_its_hold_down_is_over() -> None:
     """30 s after it was given up, not after it was asked."""
-    box = sbc(replace(CONFIG, servers=endpoints(1)))
+    box = sbc(changed(CONFIG, servers=endpoints(1)))
     call(box)
     silence(box, 4 * SECOND)
     box.place_call(CALLED, SOURCE, 34 * SECOND - 1)
@@ -174,7 +176,7 @@ def test_answer_decides_the_call(records: tuple[NaptrRecord, ...], decision: Dec
 
 def test_unknown_number_is_an_answer() -> None:
     """NXDOMAIN: the call goes on as dialled, nobody else is asked, the server stays healthy."""
-    box = sbc(replace(CONFIG, failures=frozenset(Failure)))
+    box = sbc(changed(CONFIG, failures=frozenset(COUNTABLE)))
     query = call(box)
     decided = answer(box, query, reply(query, "NXDOMAIN"))
     turns = [call(box, SECOND).server for _ in range(3)]
@@ -187,7 +189,7 @@ def test_unknown_number_is_an_answer() -> None:
 @pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "FORMERR", "NOTIMP"])
 def test_error_that_counts_fails_over_at_once(rcode: str) -> None:
     """The next server is asked without waiting, and the first is held."""
-    box = sbc(replace(CONFIG, failures=frozenset({Failure(rcode)})))
+    box = sbc(changed(CONFIG, failures=frozenset({Event(rcode)})))
     query = call(box)
     decided = answer(box, query, reply(query, rcode))
     (second,) = sends(box)
@@ -211,17 +213,17 @@ def test_error_that_does_not_count_is_an_answer_without_instruction(rcode: str) 
 
 def test_silence_that_does_not_count_fails_over_without_a_hold_down() -> None:
     """The next call is free to ask the silent server again."""
-    box = sbc(replace(CONFIG, failures=frozenset(), retransmissions=0))
+    box = sbc(changed(CONFIG, failures=frozenset(), retransmissions=0))
     call(box)
     silence(box, 12 * SECOND)
 
     assert call(box, 12 * SECOND).server == ONE
 
 
-@pytest.mark.parametrize("selection", Selection)
+@pytest.mark.parametrize("selection", [Selection.ROUND_ROBIN, Selection.HUNT])
 def test_without_a_hold_down_a_call_still_asks_each_server(selection: Selection) -> None:
     """A client with no memory between calls, as a C library resolver, fails over all the same."""
-    box = sbc(replace(CONFIG, hold_down_ns=0, retransmissions=0, selection=selection))
+    box = sbc(changed(CONFIG, hold_down_ns=0, retransmissions=0, selection=selection))
     call(box)
 
     assert [server for _, server in silence(box, 12 * SECOND)] == [TWO, THREE]
@@ -229,7 +231,7 @@ def test_without_a_hold_down_a_call_still_asks_each_server(selection: Selection)
 
 def test_hunting_without_hold_down_begins_at_the_dead_server_again() -> None:
     """So does a resolver that forgets: every call pays the time-out."""
-    box = sbc(replace(CONFIG, hold_down_ns=0, selection=Selection.HUNT))
+    box = sbc(changed(CONFIG, hold_down_ns=0, selection=Selection.HUNT))
     call(box)
     silence(box, 12 * SECOND)
 
@@ -262,12 +264,30 @@ def test_pattern_that_is_refused_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("servers", {}), ("retransmissions", -1), ("timeout_ns", 3), ("hold_down_ns", -1)],
+    ("given", "field", "value"),
+    [
+        ({"servers": {}}, "servers", {}),
+        ({"retransmissions": -1}, "retransmission.schedule_ns", ()),
+        ({"timeout_ns": 3}, "retransmission.schedule_ns", (0, 0, 1, 2)),
+        ({"hold_down_ns": -1}, "hold_down.stages.0.length_ns", -1),
+    ],
 )
-def test_configuration_that_cannot_work_is_refused(field: str, value: object) -> None:
+def test_configuration_that_cannot_work_is_refused(
+    given: dict[str, object], field: str, value: object
+) -> None:
     """The field is named; with a time-out of 3 ns three retransmissions have no gap."""
     with pytest.raises(InputError) as caught:
-        replace(CONFIG, **{field: value})  # type: ignore[arg-type]
+        changed(CONFIG, **given)
 
     assert (caught.value.field, caught.value.value) == (field, value)
+
+
+def test_weights_are_one_for_each_server() -> None:
+    """A proportional choice among three servers needs three weights, or none."""
+    selection = SelectionRules(
+        Selection.PROPORTIONAL, failover_takes_turn=True, skipped_takes_turn=False, weights=(2, 1)
+    )
+    with pytest.raises(InputError) as caught:
+        changed(CONFIG, profile=replace(CONFIG.profile, selection=selection))
+
+    assert caught.value.field == "profile.selection.weights"

@@ -9,6 +9,21 @@ from harness.errors import InputError
 URI = "sip:+12125550166@a.example;user=phone"
 
 
+def test_the_whole_opt_record_of_miekg_dns_is_read_and_written() -> None:
+    """The octets of TestEDNS0_ESU, header and OPT: read as a source, and written the same."""
+    head = bytes.fromhex("000000000000000000000001")
+    opt = bytes.fromhex("00002904c4000000000028 00040024".replace(" ", ""))
+    uri = b"sip:+123456789@test.com;user=cgrates"
+    with pytest.raises(InputError, match="0 questions"):
+        parse_query(head + opt + uri)
+
+    option = SourceOption(uri.decode())
+    written = encode_query(0, "1.e164.arpa", source=option, recursion_desired=False)
+    question = b"\x011\x04e164\x04arpa\x00\x00\x23\x00\x01"
+    assert written == bytes.fromhex("000000000001000000000001") + question + opt + uri
+    assert source_uri(parse_query(written)) == uri.decode()
+
+
 def test_the_raw_vector_of_miekg_dns_is_read() -> None:
     """Option 4 with 36 octets, from miekg/dns edns_test.go (TestEDNS0_ESU)."""
     option = decode([(4, b"sip:+123456789@test.com;user=cgrates")])
@@ -62,6 +77,42 @@ def test_option_4_without_a_uri_is_an_error(octets: bytes) -> None:
     """An SBC that fills option 4 wrongly is not the same as one that sends none."""
     with pytest.raises(InputError, match="holds no calling URI"):
         decode([(4, octets)])
+
+
+@pytest.mark.parametrize(
+    ("octets", "why"),
+    [
+        (b"", "empty"),
+        (b"\x00\x00sip:a@b", "version 0 without a NUL"),
+        (b"\x00\x00", "no text"),
+        (b"sip:a@b\x00", "a NUL at the end without version 0"),
+        (b"\x00\x01sip:a@b\x00", "a NUL at the end without version 0"),
+        (b"\x00\x01sip:a@b", "version 1, which no draft has"),
+        (bytes.fromhex("0001020000000001"), "MAC addresses"),
+        (b"+12125550166", "not a sip:"),
+        (b'"Bob" <sip:+12125550166@a>', "not a sip:"),
+        (b"\xff\xfe", "not a sip:"),
+    ],
+)
+def test_an_option_4_without_a_uri_says_what_it_looks_like(octets: bytes, why: str) -> None:
+    """Half of a framing, another draft's content, a display name: each has its words."""
+    with pytest.raises(InputError, match=f"holds no calling URI: {why}"):
+        decode([(4, octets)])
+
+
+def test_two_callers_in_one_query_are_an_error() -> None:
+    """Nobody could say which of them calls; the same one twice is no harm."""
+    other = b"sip:+12125550167@a.example"
+    with pytest.raises(InputError, match="two callers"):
+        decode([(4, URI.encode()), (65001, other)])
+
+    twice = decode([(4, URI.encode()), (65001, b"\x00\x00" + URI.encode() + b"\x00")])
+    assert twice == SourceOption(URI)
+
+
+def test_how_a_caller_is_carried_is_told_in_words() -> None:
+    """Code and framing, for the log."""
+    assert SourceOption(URI, Framing.UTF8, 65001).how == "option 65001, utf8"
 
 
 @pytest.mark.parametrize(
