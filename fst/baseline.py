@@ -156,7 +156,8 @@ def _stayed(view: HostView, _: Roles) -> Judgement:
         names = ", ".join(_missing(view.spec, read[-1])) if read else "no listing at all"
         why = "the plan has no such wait" if wait_ns is None else f"never all running: {names}"
         return Judgement((rule.open(why),))
-    span = [one for one in read if one.at_ns <= wait_ns + view.gap_ns]
+    begin_ns = view.history.begin_ns(view.host.target, STAY_UP)
+    span = [one for one in read if one.at_ns <= begin_ns + wait_ns + view.gap_ns]  # from zero on
     restarted, gone, notes = _changes(view, first, [s for s in span if s.at_ns >= first.at_ns])
     values: dict[str, Value] = {
         "processes_missing": (len(gone), ()),
@@ -165,7 +166,7 @@ def _stayed(view: HostView, _: Roles) -> Judgement:
     words = [f"{name} was started anew" for name in restarted] + [
         f"{name} is gone" for name in gone
     ]
-    hole = view.hole(tuple(one.at_ns for one in span), wait_ns)
+    hole = view.hole(tuple(one.at_ns for one in span), wait_ns, begin_ns)
     findings = []
     if words:
         findings.append(rule.broken("; ".join(words)))
@@ -174,7 +175,8 @@ def _stayed(view: HostView, _: Roles) -> Judgement:
         values = {name: value if value[0] else (None, ()) for name, value in values.items()}
     if not findings:
         seconds = wait_ns / NS
-        findings.append(rule.held(f"the same in {len(span)} samples over {seconds:.1f} s"))
+        anew = f", begun anew {begin_ns / NS:.1f} s in" if begin_ns else ""
+        findings.append(rule.held(f"the same in {len(span)} samples over {seconds:.1f} s{anew}"))
     return Judgement(tuple(findings), values, (), tuple(notes))
 
 
@@ -257,10 +259,12 @@ def _doubts(view: HostView, follower: LogFollower, wait_ns: int) -> list[str]:
         if output.exit_code == 0 and "tail" in output.argv and view.spec.log in output.argv
     ]
     doubts = list(follower.doubts)
+    begin_ns = view.history.begin_ns(view.host.target, STAY_CLEAN)
+    read_ns = max(at, default=0) - begin_ns
     if not follower.seen and not doubts:
         doubts.append(f"{view.spec.log} was never there")
-    elif follower.seen and max(at, default=0) < wait_ns:
-        doubts.append(f"read for {max(at, default=0) / NS:.1f} s of {wait_ns / NS:.1f} s only")
+    elif follower.seen and read_ns < wait_ns:
+        doubts.append(f"read for {max(0, read_ns) / NS:.1f} s of {wait_ns / NS:.1f} s only")
     return doubts
 
 

@@ -7,14 +7,21 @@ every other plugin on the machine are left out, so that a run is the same everyw
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from types import FrameType
 
 import pytest
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from fst import pytest_plugin
@@ -31,6 +38,20 @@ CRASH = "harness-error.txt"
 STYLES = {"PASS": "green", "FAIL": "bold red", "OTHER": "yellow"}
 
 
+class _Shown(Progress):
+    """The bar of the cases, below the panel of the waits that go on beside them."""
+
+    def __init__(self, session: Session, *columns: ProgressColumn, console: Console) -> None:
+        self._session = session
+        super().__init__(*columns, console=console, disable=not console.is_terminal)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what is drawn, from the top."""
+        if self._session.panel is not None:
+            yield self._session.panel
+        yield from super().get_renderables()
+
+
 class _Talk:
     """Progress on *console*: a bar on a terminal, a line a verdict otherwise."""
 
@@ -42,8 +63,9 @@ class _Talk:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._progress = _Shown(session, *columns, console=console)
         self._task = self._progress.add_task("cases", total=None)
+        self._over = False
         self.broken: list[str] = []  # what went wrong in pytest itself or in our code
 
     @pytest.hookimpl(tryfirst=True)
@@ -51,6 +73,11 @@ class _Talk:
         """Give the plugin the session that was made, and checked, before pytest began."""
         config.stash[KEY] = self._session
         self._session.on_verdict = self._verdict
+        self._session.on_parked = self._parked
+        guide = self._session.guide
+        if guide is not None:
+            guide.on_show, guide.on_hide = self._progress.stop, self._again
+            guide.say = lambda line: self._console.print(line, markup=False, highlight=False)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Set the length of the bar."""
@@ -76,9 +103,24 @@ class _Talk:
 
     def pytest_sessionfinish(self) -> None:
         """Take the bar away."""
+        self._over = True
         self._progress.stop()
 
+    def _again(self) -> None:
+        """Show the bar again, after a question."""
+        if not self._over:
+            self._progress.start()
+
+    def _parked(self, case: Case, words: str) -> None:
+        self._say(f"-----  {case.step.id} {case.target} parked: {words}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     def _verdict(self, case: Case, outcome: Outcome, words: str) -> None:
+        panel = None if self._console.is_terminal else self._session.panel
+        for line in () if panel is None else panel.news():  # a terminal has the panel itself
+            self._say(line)
         style = STYLES[outcome.value]
         line = f"[{style}]{outcome.value:5}[/] {case.step.id} {case.target}"
         self._console.print(line, highlight=False, soft_wrap=True)
@@ -101,8 +143,8 @@ def run_cases(session: Session, *, mark: str = "", console: Console) -> Report:
         arguments += ["-p", "no:terminal", "-p", "no:cacheprovider", "--capture=no"]
         arguments += ["-m", mark] if mark else []
         code = pytest.main(arguments, plugins=[pytest_plugin, talk])
-    if session.fatal is not None:
-        raise session.fatal
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED and not mark and not talk.broken:
+        session.close_if_done()
     session.finish("ended")
     if session.folder is not None and talk.broken:
         (session.folder.path / CRASH).write_text("\n\n".join(talk.broken), encoding="utf-8")
@@ -110,12 +152,22 @@ def run_cases(session: Session, *, mark: str = "", console: Console) -> Report:
         console.print(
             f"fst: a fault of the harness itself stopped a case; see {where}", markup=False
         )
-    if code == pytest.ExitCode.INTERRUPTED and session.report is not None:
-        console.print("fst: interrupted; the servers are back up, what was recorded is kept")
+    if code == pytest.ExitCode.INTERRUPTED and session.folder is not None:
+        back = "" if session.owed else "the servers are back up, "
+        console.print(f"fst: interrupted; {back}what was recorded is kept")
+        go_on = f"fst: go on with: fst run --resume {session.folder.path}"
+        console.print(go_on, markup=False, highlight=False, soft_wrap=True)
+    for line in session.owed_lines:
+        console.print(f"fst: {line}", markup=False, highlight=False, soft_wrap=True)
+    if session.fatal is not None:
+        raise session.fatal
     if session.report is None:
         if talk.broken:
             raise InputError(talk.broken[0].strip().splitlines()[-1], field="fst run")
         why = "no case is selected" if code == pytest.ExitCode.NO_TESTS_COLLECTED else "stopped"
+        if session.going_on is not None and code == pytest.ExitCode.NO_TESTS_COLLECTED:
+            fix = "try boxes again with --retest"
+            raise InputError("nothing is left to do", field="--resume", fix=fix)
         raise InputError(why, field="-m/--case", fix="see `fst plan --site FILE` for the cases")
     return session.report
 

@@ -5,18 +5,25 @@ ended does not. Everything that a verdict rests on is on the disk before the ver
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from fst.debts import Debt, DebtKind, Ledger
 from fst.enum_work import EnumWork, LabParts
 from fst.evidence import Evidence
 from fst.exercises import Exercise
+from fst.guided import Again, Guide
+from fst.hold_panel import HoldPanel
+from fst.hold_prompts import asking
 from fst.host_work import HostWork
+from fst.lab.observe import pay_captures
 from fst.matrix import Case
 from fst.plan import Marker, Plan
 from fst.probe_work import ProbeWork
+from fst.prompt import Parked
+from fst.resume import Key
 from fst.run_folder import RunFolder
 from fst.site import SiteFile
 from fst.verdict import propose
@@ -25,6 +32,16 @@ from harness.dialplan import DialPlan
 from harness.errors import HarnessError, ToolError
 from harness.finding import Outcome
 from harness.regex_worker import PosixRegex
+
+OF_A_BENCH = frozenset({DebtKind.SERVICE_STOPPED, DebtKind.RULE_INSTALLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What was tried before, in a run that goes on."""
+
+    attempts: Mapping[Key, int] = field(default_factory=dict)  # number of the last at each box
+    reasons: Mapping[Key, str] = field(default_factory=dict)  # why a judged box is tried again
 
 
 class Runner:
@@ -39,10 +56,16 @@ class Runner:
         *,
         plan: Plan,
         site_folder: Path,
+        ledger: Ledger,
         parts: Mapping[str, LabParts] | None = None,
+        earlier: Earlier | None = None,
+        guide: Guide | None = None,
     ) -> None:
         """Keep the parts; *parts* are by "site/sbc". Nothing is opened before the first case."""
-        self.folder = folder
+        self.folder, self.ledger = folder, ledger
+        self._earlier, self._guide = earlier or Earlier(), guide
+        lab = file.lab
+        self._parts_of_lab = None if lab is None else frozenset(lab.parts)
         self._engine = PosixRegex()
         self._loop = asyncio.Runner()
         self._enum = EnumWork(
@@ -52,9 +75,19 @@ class Runner:
             clock=clock,
             engine=self._engine,
             loop=self._loop,
+            ledger=ledger,
             parts=parts,
+            guide=guide,
         )
-        self._hosts = HostWork(file, plan, folder, clock=clock, loop=self._loop)
+        self._hosts = HostWork(
+            file,
+            plan,
+            folder,
+            clock=clock,
+            ledger=ledger,
+            events=folder.journal.events,
+            decide=None if guide is None or guide.rehearse else asking(guide, guide.new_id),
+        )
         self._probes = ProbeWork(
             file,
             dial_plan,
@@ -62,8 +95,9 @@ class Runner:
             loop=self._loop,
             enum=self._enum,
             site_folder=site_folder,
+            ledger=ledger,
         )
-        self._attempts: dict[tuple[str, str], int] = {}
+        self._attempts = dict(self._earlier.attempts)
 
     def __enter__(self) -> Self:
         """Start nothing yet."""
@@ -74,41 +108,113 @@ class Runner:
         self.close()
 
     def close(self) -> None:
-        """Close all sockets, end the regex worker, close the journal; may be called again."""
+        """Close all sockets, end the regex worker; may be called again. The journal stays open."""
+        self._hosts.close()  # first: it ends processes
         self._enum.close()
         self._loop.close()
         self._engine.close()
-        self.folder.journal.close()
+
+    @property
+    def panel(self) -> HoldPanel | None:
+        """Return what shows the waits that go on beside the cases; None: there are none."""
+        return self._hosts.panel
+
+    def begin(self, steps: Iterable[str]) -> None:
+        """Start what goes on beside the cases of *steps*, which are still to be done."""
+        self._hosts.begin(steps)
+
+    def restore(self) -> tuple[Debt, ...]:
+        """Undo what an earlier process of this run owed, pay what is seen; return what is left.
+
+        The lab is brought up for it, so that a server is asked where a customer would ask it.
+        """
+        owed = self.ledger.owed
+        for debt in owed:
+            if debt.kind is DebtKind.CAPTURE_STARTED:
+                pay_captures(self.ledger, debt.target, self.folder.captures)
+        self._enum.restore([debt for debt in self.ledger.owed if debt.kind in OF_A_BENCH])
+        if owed and not self.ledger.owed:
+            seen = self.ledger.observed
+            observed = [f"{name}: {said}" for name, said in seen.items()]
+            self.folder.journal.append("restore.proved", debts=list(seen), observed=observed)
+        return self.ledger.owed
 
     def run_case(self, case: Case, exercise: Exercise | None) -> tuple[Outcome, str]:
-        """Carry out and judge one case; return the verdict proposed and its words.
+        """Carry out and judge one case; return the verdict and its words.
 
         *exercise* is what the simulated SBC and phones do; parts A and C have work of their own.
 
         What goes wrong in the harness is journalled as OTHER and then raised.
+
+        Raises:
+            Parked: a person can't do it now; the box stays empty.
         """
+        if case.step.marker is not Marker.BASELINE:
+            self._hosts.hold_back(case)  # what it disturbs may be waited for
         place = {"step": case.step.id, "target": case.target}
-        key = (case.step.id, case.target)
-        self._attempts[key] = self._attempts.get(key, 0) + 1
+        number = self._begun(case, place)
         journal = self.folder.journal
-        journal.append("attempt.start", **place, attempt=self._attempts[key])
         try:
-            found = self._evidence(case, exercise)
+            return self._judged(case, exercise, place, number)
+        except KeyboardInterrupt:  # a person, SIGTERM, a dropped line: no verdict was earned
+            journal.append("attempt.end", **place, interrupted=True)
+            raise
+        except Parked as parked:
+            journal.append("attempt.end", **place, parked=True, words=str(parked))
+            raise
+        except Again as again:
+            journal.append("attempt.end", **place, interrupted=True, words=str(again))
         except HarnessError as error:
             words = f"{'tool error' if isinstance(error, ToolError) else 'bad input'}: {error}"
             journal.append("verdict.proposed", **place, outcome=Outcome.OTHER.value, words=words)
             journal.append("attempt.end", **place)
             raise
+        if exercise is not None:
+            self._enum.forget(exercise)
+        return self.run_case(case, exercise)
+
+    def _begun(self, case: Case, place: dict[str, str]) -> int:
+        """Begin an attempt; return its number."""
+        key = (case.step.id, case.target)
+        self._attempts[key] = number = self._attempts.get(key, 0) + 1
+        reason = {"reason": why} if (why := self._earlier.reasons.get(key)) else {}
+        self.folder.journal.append("attempt.start", **place, attempt=number, **reason)
+        if self._guide is not None:
+            self._guide.begin(case, number)
+        return number
+
+    def _judged(
+        self, case: Case, exercise: Exercise | None, place: dict[str, str], number: int
+    ) -> tuple[Outcome, str]:
+        """Return the verdict of an attempt, with everything that it rests on in the journal."""
+        journal, guide = self.folder.journal, self._guide
+        by_person = guide is not None and guide.is_judged_by_person(case)
+        found = self._evidence(case, exercise) if self._has_part(case) else ()
+        if guide is not None:
+            found = (*found, *self._loop.run(guide.senses(found)))
         for evidence in found:
             self._write(place, evidence)
-        outcome, words = propose(
-            [finding for evidence in found for finding in evidence.findings],
-            [taken for evidence in found for taken in evidence.measurements],
-            attachments=sum(len(evidence.attachments) for evidence in found),
-        )
-        journal.append("verdict.proposed", **place, outcome=outcome.value, words=words)
+        proposed: Outcome | None = None
+        words = ""
+        if found or not by_person:
+            proposed, words = propose(
+                [finding for evidence in found for finding in evidence.findings],
+                [taken for evidence in found for taken in evidence.measurements],
+                attachments=sum(len(evidence.attachments) for evidence in found),
+            )
+            journal.append("verdict.proposed", **place, outcome=proposed.value, words=words)
+        if guide is not None and by_person:
+            answer = self._loop.run(guide.verdict(proposed, words))
+            proposed, words = answer.outcome, answer.words
+            told = {"outcome": "" if proposed is None else proposed.value, "words": words}
+            journal.append("verdict.declared", **place, attempt=number, **told, by=answer.who)
         journal.append("attempt.end", **place)
-        return outcome, words
+        if proposed is None:
+            raise ToolError("a box was judged by nobody")
+        return proposed, words
+
+    def _has_part(self, case: Case) -> bool:
+        return self._parts_of_lab is None or case.step.id[0] in self._parts_of_lab
 
     def _evidence(self, case: Case, exercise: Exercise | None) -> tuple[Evidence, ...]:
         """Return the evidence of *case*, by the part of the plan that it belongs to."""
@@ -119,6 +225,8 @@ class Runner:
 
     def _write(self, place: dict[str, str], evidence: Evidence) -> None:
         journal = self.folder.journal
+        for fact in evidence.facts:
+            journal.append("facts", **fact)
         for step in evidence.steps:
             journal.append("step", **place, **step)
         for attachment in evidence.attachments:

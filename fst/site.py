@@ -18,6 +18,7 @@ from enumtest.pool import Selection
 from enumtest.sbc import AllDown, Failure
 from enumtest.source_uri import Framing
 from fst.plan import HostRole
+from fst.window import Window
 from harness.dialplan import DialPlan
 from harness.errors import InputError, NumberError
 from harness.frame import Endpoint
@@ -231,6 +232,7 @@ class SiteFile(_Table):
     dial_plan: dict[str, Any]
     sites: list[Site] = Field(min_length=1)
     judging: Judging = Judging()
+    window: Window | None = None
     lab: Lab | None = None
 
     @model_validator(mode="after")

@@ -159,14 +159,16 @@ class FakeHost:
 Change = Callable[[int, Mapping[str, FakeHost]], None]  # round number, hosts
 
 
-def fake_hosts(chosen: Profile = GUIDE) -> dict[str, FakeHost]:
+def fake_hosts(
+    chosen: Profile = GUIDE, watched: Sequence[WatchedHost] = HOSTS
+) -> dict[str, FakeHost]:
     """Return hosts that are all as they should be."""
     made = layouts(
-        HOSTS,
+        watched,
         default_roles(),
         chosen,
         sync_every_s=5.0,
-        root_of={one.target: f"/lab/{one.target}" for one in HOSTS},
+        root_of={one.target: f"/lab/{one.target}" for one in watched},
     )
     return {layout.host.target: _fake(layout) for layout in made}
 

@@ -39,6 +39,10 @@ class LabServers(Protocol):
         """Remove policy rules by name."""
         ...
 
+    async def rules(self) -> tuple[str, ...]:
+        """Return the names of the policy rules in force."""
+        ...
+
 
 class StubServers:
     """Our own stub servers, all in this process."""
@@ -76,6 +80,10 @@ class StubServers:
     async def uninstall(self, names: Sequence[str]) -> None:
         """Remove policy rules by name."""
         self._servers.set_policy(self._servers.policy.without(names))
+
+    async def rules(self) -> tuple[str, ...]:
+        """Return the names of the policy rules in force."""
+        return tuple(rule.name for rule in self._servers.policy.rules)
 
 
 def _faults(lab: Lab, names: Sequence[str]) -> dict[str, tuple[Fault, ...]]:

@@ -126,6 +126,10 @@ class NsdServers:
         """Write the zone without the rules *names*, and return when every server serves it."""
         await self._enforce(self._policy.without(names))
 
+    async def rules(self) -> tuple[str, ...]:
+        """Return the names of the rules in the zone that every server serves."""
+        return tuple(rule.name for rule in self._policy.rules)
+
     async def _enforce(self, policy: Policy) -> None:
         self._policy, self._serial = policy, self._serial + 1
         self._write_zones()
