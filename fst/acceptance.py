@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fst.boxes import REHEARSAL
-from fst.report.model import BoxState, Report, Row
+from fst.report.model import BoxState, Report, Row, counting
 from fst.verdict import EXIT_FAIL, EXIT_PASS, EXIT_UNDECIDED
 
 
@@ -62,9 +62,10 @@ def stand(report: Report) -> Standing:
     """Return how the run of *report* stands."""
     rows = [row for row in report.boxes if row.state is not BoxState.NOT_APPLICABLE]
     loose_fails = [
-        Lack(each.step, each.target, each.attempts[-1].words)
+        Lack(each.step, each.target, last.words)
         for each in report.evidence
-        if not each.boxes and each.attempts[-1].outcome == BoxState.FAIL.value
+        for last in [counting(each.attempts)]
+        if not each.boxes and last is not None and last.outcome == BoxState.FAIL.value
     ]
     empty = [row for row in rows if row.state in {BoxState.WAITING, BoxState.NOT_RUN}]
     reserved = [row for row in rows if row.reservations]

@@ -48,7 +48,8 @@ class AnswerClient:
         match fields["type"]:
             case "hello":
                 self._open = int(fields.get("open", 0))
-                self._pad.tell(f"run {fields.get('run')}: {self._open} questions are open")
+                count = "1 question is" if self._open == 1 else f"{self._open} questions are"
+                self._pad.tell(f"run {fields.get('run')}: {count} open")
             case "asked":
                 prompt = parse_prompt(fields)
                 self._prompts[prompt.id] = prompt

@@ -80,7 +80,7 @@ def parse_answers(content: bytes, *, file: str, plan: Plan, site: str, matrix: M
     """
     try:
         found = tomllib.loads(content.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"not TOML ({error})", file=file) from error
     if odd := sorted(found.keys() - {"answers", "case"}):
         raise InputError("no such table", file=file, field=odd[0], fix="use answers, case")

@@ -14,6 +14,7 @@ from fst.host_view import HostView, Rule, clock_moved_s, same_process
 from fst.judged import Judgement, Value
 from fst.roles import PeerSpec, Roles, RoleSpec, Side, Standing
 from fst.standby_judge import settings_judged
+from fst.standby_proof import proof_judged, roles_judged
 from harness.errors import InputError
 from harness.finding import Finding, Outcome
 from harness.log_tail import LogFollower, LogLevel, LogLine
@@ -196,7 +197,7 @@ def _changes(
                     f"{spec.name}: {begun.pid} is now {own[0].pid}, {now.at_ns / NS:.1f} s in"
                 )
                 break
-        if not spec.of(span[-1].processes or ()):
+        if span and not spec.of(span[-1].processes or ()):  # none: the host was seen too late
             gone.append(spec.name)
             last = max(one.at_ns for one in span if spec.of(one.processes or ()))
             notes.append(f"{spec.name}: {begun.pid} last seen {last / NS:.1f} s in")
@@ -273,10 +274,27 @@ def _listed(line: LogLine) -> str:
     return f"line {line.number}{rotated}: {line.text}"
 
 
+# A.2 ----------------------------------------------------------------------------------------------
+
+
+def _set_up(view: HostView, _: Roles) -> Judgement:
+    """Judge the settings, and the roles that are declared where the profile can ask for them."""
+    judged = settings_judged(view)
+    if view.profile.status_of(view.host.role) is None:
+        return judged
+    return replace(judged, findings=(*judged.findings, *roles_judged(view)))
+
+
+def _kept_up(view: HostView, roles: Roles) -> Judgement:
+    """Judge by what the pair says of itself; where the profile cannot ask it, by its copies."""
+    asked = view.profile.status_of(view.host.role)
+    return copies_judged(view, roles) if asked is None else proof_judged(view, roles)
+
+
 JUDGES: Mapping[str, Callable[[HostView, Roles], Judgement]] = {
     "A.1.1": _started,
     "A.1.2": _stayed,
     "A.1.3": _log,
-    "A.2.1": lambda view, _: settings_judged(view),
-    "A.2.2": copies_judged,
+    "A.2.1": _set_up,
+    "A.2.2": _kept_up,
 }

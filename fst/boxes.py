@@ -79,6 +79,7 @@ class Attempt:
     witnessed: list[Said] = field(default_factory=list)
     disagreements: list[Said] = field(default_factory=list)
     accepted: Acceptance | None = None
+    was_asked: bool = False  # a person answered a question of it
     changed_seq: int = 0  # of the last event that an acceptance would have to know
 
     @property
@@ -102,6 +103,11 @@ class Attempt:
         return self.proposed | recorded if self.proposed else recorded
 
     @property
+    def has_own(self) -> bool:
+        """Say whether anything was done in it: something was recorded, or somebody was asked."""
+        return bool(self.was_asked or self.proposed or self.attachments or self._checks)
+
+    @property
     def _checks(self) -> list[Finding | Measurement]:
         return [*self.findings, *self.measurements]
 
@@ -117,6 +123,8 @@ class Attempt:
         for each in self.declared:
             if each.outcome is not None:
                 told = Verdict(each.outcome, each.words or f"declared by {each.by}")
+                if found and each.words and found.outcome is each.outcome:  # as they were asked for
+                    told, found = Verdict(each.outcome, f"{each.words}; {found.words}"), None
                 found = found | told if found else told
         return found
 
@@ -169,6 +177,10 @@ class Boxes:
         latest = self.latest(key)
         return latest.verdict if latest else None
 
+    def standing(self, key: Key) -> Attempt | None:
+        """Return the last attempt that was judged: one that was cut off takes no verdict away."""
+        return next((one for one in reversed(self.attempts.get(key, [])) if one.verdict), None)
+
     def next_number(self, key: Key) -> int:
         """Return the number of the box's next attempt."""
         return len(self.attempts.get(key, ())) + 1
@@ -199,6 +211,10 @@ class Boxes:
                 self._say(event, fields)
             case _ if event.type in _RECORDED:
                 _record(self._open_attempt(fields), event, fields)
+            case "prompt.answered":
+                latest = self.latest(_key(fields))
+                if latest is not None and latest.is_open:
+                    latest.was_asked = True
             case "facts":
                 offset = fields.number_or_none("clock_offset_ms")
                 values = {name: str(value) for name, value in fields.inner("values").values.items()}
@@ -252,6 +268,7 @@ class Boxes:
                 unearned = key in self.automatic and attempt.proposed is None
                 if unearned and fields.text("outcome") == Outcome.PASS:
                     raise _broken(fields, "outcome", "PASS of an automatic box must be earned")
+                self._refuse_better(key, attempt, fields)
                 attempt.declared.append(_declared(attempt, event, fields))
             case "witness":
                 attempt.witnessed.append(_witness(event, fields))
@@ -268,6 +285,16 @@ class Boxes:
                     Said(event.seq, event.at_ns, fields.text("who"), words)
                 )
         attempt.changed_seq = event.seq
+
+    def _refuse_better(self, key: Key, attempt: Attempt, fields: Fields) -> None:
+        """Refuse to better a verdict by words alone, in an attempt in which nothing was done."""
+        before = self.standing(key)
+        if before is None or before is attempt or attempt.has_own or before.verdict is None:
+            return
+        outcome, stands = fields.choice("outcome", Outcome), before.verdict
+        if worst([outcome, stands.outcome]) is not outcome:
+            why = f"attempt {before.number} is {stands.outcome} ({stands.words}); try it again"
+            raise _broken(fields, "outcome", why)
 
     def _accept(self, event: Event, fields: Fields) -> None:
         if self.mode == REHEARSAL:
@@ -317,9 +344,7 @@ def _record(attempt: Attempt, event: Event, fields: Fields) -> None:
             verdict = Verdict(fields.choice("outcome", Outcome), fields.text("words"))
             attempt.proposed = attempt.proposed | verdict if attempt.proposed else verdict
         case "attempt.end":
-            stopped = [
-                name for name in ("interrupted", "parked") if fields.values.get(name) is True
-            ]
+            stopped = [name for name in _STOPPED if fields.values.get(name) is True]
             words = fields.text("words")
             if stopped:
                 attempt.stopped = f"{stopped[0]}: {words}" if words else stopped[0]

@@ -28,7 +28,7 @@ READ_BYTES = 65_536
 def answer(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")],
     *,
-    key: Annotated[str, typer.Option(help="Give this one answer, and end: p, f, o, n, r.")] = "",
+    key: Annotated[str, typer.Option(help="Give this one answer, and end; keys as asked.")] = "",
     words: Annotated[
         str, typer.Option(help="Words of that answer; FAIL and OTHER need them.")
     ] = "",
@@ -37,7 +37,9 @@ def answer(
 ) -> None:
     """Answer the questions of a run that is going on; the first answer anywhere counts."""
     if not key and (words or prompt):
-        raise InputError("only with --key", field="--words/--prompt", fix="say --key p|f|o|n|r")
+        raise InputError(
+            "only with --key", field="--words/--prompt", fix="say --key too: p, f, o, d, n or r"
+        )
     client = AnswerClient(by, terminal_name())
     with _connected(run) as connection:
         if key:
@@ -106,4 +108,6 @@ def _talk(client: AnswerClient, connection: socket.socket) -> None:
                 for text in client.lines():
                     typer.echo(text)
                 if not data:
+                    if found.fileobj is connection:
+                        typer.echo("the run has ended")
                     return

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +18,18 @@ import typer
 
 from fst.acceptance import Lack, Standing, Word, stand
 from fst.boxes import REHEARSAL, Key
+from fst.report.fields import legible
+from fst.report.moment import utc
 from fst.report.results import standing as as_json_values
+from fst.run_folder import MISSING, changed_attachments
 from fst.run_record import Known, Told, record
 from harness.clock import SystemClock
+from harness.command_line import EXIT_OTHER
 from harness.errors import InputError, ToolError
 from harness.finding import Outcome
 from harness.journal import Event
 
+MAX_STEP_BACK_NS = 5_000_000_000  # of the clock, that is no doubt: it is kept in step
 MAX_EMAIL_BYTES = 25 * 1024 * 1024
 FOLDER = "acceptance"
 
@@ -32,7 +38,9 @@ CaseArgument = Annotated[str, typer.Argument(metavar="CASE", help="Step of the p
 TargetArgument = Annotated[str, typer.Argument(metavar="TARGET", help="site/host, site or system.")]
 WordsOption = Annotated[str, typer.Option("--words", metavar="TEXT", help="In words.")]
 ByOption = Annotated[str, typer.Option("--by", metavar="NAME", help="Who says it.")]
-ByTester = Annotated[str, typer.Option("--by", metavar="NAME", help="Who says it [the tester].")]
+ByTester = Annotated[
+    str, typer.Option("--by", metavar="NAME", help="Who says it, if not the tester.")
+]
 
 
 class Says(StrEnum):
@@ -132,6 +140,8 @@ def declare(  # noqa: PLR0913, PLR0917 - each argument is a parameter
         number = known.boxes.next_number((case, target)) - (0 if fresh else 1)
         said = {"attempt": number, "outcome": says.value.upper(), "words": words, "by": by}
         declared = ("verdict.declared", box | said)
+        if latest is not None and latest.is_open:  # who had begun it was cut off
+            return [declared, ("attempt.end", box)]
         if not fresh:
             return [declared]
         start = {"attempt": number, "reason": "declared by a person"}
@@ -171,6 +181,7 @@ def accept(
         keys = _named(known, boxes) if boxes else _unaccepted(known)
         for key in keys:
             _refuse_unacceptable(known, key)
+        _refuse_changed(known)
         chosen = [[*key, known.attempt(key).number] for key in keys]
         consent: dict[str, Any] = {"note": note}
         if email is not None:
@@ -189,30 +200,55 @@ def status(
 ) -> None:
     """Say how a run stands by the plan's own criteria, and everything that is missing."""
     known = Known.read(folder)
-    standing = stand(known.report)
+    standing, doubts = stand(known.report), _doubts(known)
     if as_json:
         typer.echo(json.dumps(as_json_values(known.report), ensure_ascii=False, indent=1))
     else:
-        typer.echo("\n".join(_lines(known, standing)))
-    raise typer.Exit(standing.exit_code)
+        typer.echo("\n".join(_lines(known, standing, doubts)))
+    accepted = standing.exit_code == 0
+    raise typer.Exit(EXIT_OTHER if doubts and accepted else standing.exit_code)
 
 
-def _lines(known: Known, standing: Standing) -> Iterable[str]:
+def _doubts(known: Known) -> list[str]:
+    """Return what is not as the journal says: files that were changed, a journal of another run."""
+    found = changed_attachments(known.folder, known.events)
+    run = known.report.run.id
+    if known.folder.resolve().name != run:
+        found.append(f"the journal is of run {run}, which is not the folder's name")
+    for before, event in pairwise(known.events):
+        if before.at_ns - event.at_ns > MAX_STEP_BACK_NS:
+            back_s = (before.at_ns - event.at_ns) / 1e9
+            found.append(f"the clock was set back by {back_s:.0f} s before event {event.seq}")
+    return [legible(one) for one in found]
+
+
+def _lines(known: Known, standing: Standing, doubts: Sequence[str]) -> Iterable[str]:
     totals = known.report.totals
     counts = ", ".join(f"{count} {state.value}" for state, count in totals.items() if count)
     yield f"{known.report.run.id}: {standing.word.value}"
     yield f"  boxes: {counts}"
+    aborted = [event for event in known.events if event.type == "run.aborted"]
+    if aborted:
+        last = aborted[-1]
+        safe = "SAFE" if last.fields.get("safe") is True else "NOT SAFE"
+        why = legible(str(last.fields.get("reason", "")))
+        yield f"  aborted at {utc(last.at_ns)} ({why}): {safe} then"
     yield f"  fully executed: {'yes' if standing.is_complete else 'no'}"
     for title, lacks in (
         ("open FAIL", standing.failed),
         ("without a verdict", standing.missing),
-        ("suspect, try again (fst run --retest suspect)", standing.suspect),
+        (
+            "suspect, try again (fst run --resume RUN --retest suspect --reason TEXT)",
+            standing.suspect,
+        ),
         ("to be accepted by the customer (fst accept)", standing.unaccepted),
         ("accepted by the customer", standing.accepted),
     ):
         if lacks:
             yield f"{title}: {len(lacks)}"
             yield from _grouped(lacks)
+    for doubt in doubts:
+        yield f"doubt: {doubt}"
     if standing.formal:
         yield "missing of the whole:"
         yield from (f"  {each}" for each in standing.formal)
@@ -269,6 +305,13 @@ def _refuse_unacceptable(known: Known, key: Key) -> None:
         raise known.refused(f"{key[0]} {key[1]}", None, why, "")
 
 
+def _refuse_changed(known: Known) -> None:
+    found = changed_attachments(known.folder, known.events)
+    changed = [line for line in found if not line.endswith(MISSING)]  # that may be kept elsewhere
+    if changed:
+        raise known.refused("", None, f"not as it was recorded: {'; '.join(changed)}", "")
+
+
 def _read_email(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -286,6 +329,8 @@ def _keep_email(folder: Path, name: str, content: bytes) -> dict[str, Any]:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "e-mail"
     path = folder / FOLDER / f"{digest[:12]}-{plain[-80:]}"
     part = path.with_name(f".{path.name}.part")
+    if path.parent.is_symlink():
+        raise InputError("a link, which leads out of the run", file=str(path.parent))
     try:
         path.parent.mkdir(exist_ok=True)
         with part.open("wb") as file:

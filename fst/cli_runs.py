@@ -1,6 +1,8 @@
 """Commands that begin a run, go on with one, bring it to rest, and hand it over."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -75,7 +77,7 @@ def run(  # noqa: PLR0913 - each option is a parameter
     Everything is kept in a new folder below --out. Nothing outside this machine is touched by a
     site file with mode = "lab". A run that was cut off goes on with --resume.
     """
-    talk = Console(stderr=True)
+    talk = _Out(stderr=True)
     session = Session(
         site,
         out=out,
@@ -88,11 +90,12 @@ def run(  # noqa: PLR0913 - each option is a parameter
     )
     report = run_cases(session, mark=mark, console=talk)
     folder = out if session.folder is None else session.folder.path
+    stdout = _Out()
     if as_json:
-        typer.echo(json.dumps(render(report), ensure_ascii=False, indent=1))
+        stdout.out(json.dumps(render(report), ensure_ascii=False, indent=1), highlight=False)
     else:
-        print_boxes(report, Console())
-        typer.echo(f"Report: {folder / HTML}")
+        print_boxes(report, stdout)
+        stdout.out(f"Report: {folder / HTML}", highlight=False)
     raise typer.Exit(EXIT_OTHER if session.owed else report.exit_code(complete=complete))
 
 
@@ -124,6 +127,17 @@ def handover(
     before = settle.handover(folder, to)
     typer.echo(f"{folder}: handed over from {before or 'nobody'} to {to}")
     typer.echo(f"Go on with: fst run --resume {folder}", err=True)
+
+
+class _Out(Console):
+    """A standard stream; whoever reads it may stop early (`| head`), which decides nothing."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing any more."""
+        self.quiet = True
+        stream = sys.stderr if self.stderr else sys.stdout
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _tell(folder: Path, found: Settled) -> None:

@@ -23,7 +23,7 @@ class DebtKind(StrEnum):
     RULE_INSTALLED = "rule-installed"  # target: site/sbc, what: the rule's name
     CAPTURE_STARTED = "capture-started"  # target: site/sbc or site/host, what: path below the run
     PROCESS_STARTED = "process-started"  # what: the folder by which a lab's processes are known
-    FILE_CHANGED = "file-changed"  # what: path, and its hash before
+    FILE_CHANGED = "file-changed"  # target: site/host, what: path, and its hash before
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Debt:
     what: str
     how_to_pay: str
     opened_at_ns: int
+    machine: str = ""  # that can see whether it is undone; "": any
 
     @property
     def words(self) -> str:
@@ -44,7 +45,9 @@ class Debt:
         >>> Debt("debt-1", DebtKind.RULE_INSTALLED, "site1/sbc1", "fst-allow", "remove it", 0).words
         'debt-1: rule-installed at site1/sbc1: fst-allow; remove it'
         """
-        return f"{self.id}: {self.kind.value} at {self.target}: {self.what}; {self.how_to_pay}"
+        where = f" on {self.machine}" if self.machine else ""
+        told = f"{self.kind.value} at {self.target}{where}: {self.what}"
+        return f"{self.id}: {told}; {self.how_to_pay}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +124,18 @@ class Ledger:
             if debt.kind is kind and debt.target == target and what in (None, debt.what)
         )
 
-    def open(self, kind: DebtKind, target: str, what: str, how_to_pay: str) -> Debt:
+    def open(
+        self, kind: DebtKind, target: str, what: str, how_to_pay: str, *, machine: str = ""
+    ) -> Debt:
         """Return a new debt, in the journal already; one that is open for the same is kept."""
         for known in self.owed_of(kind, target, what):
             return known
         self._count += 1
         name = f"debt-{self._count}"
         fields: dict[str, Any] = {"kind": kind.value, "target": target, "what": what}
+        fields |= {"machine": machine} if machine else {}
         event = self._append(OPENED, debt=name, **fields, how_to_pay=how_to_pay)
-        debt = Debt(name, kind, target, what, how_to_pay, event.at_ns)
+        debt = Debt(name, kind, target, what, how_to_pay, event.at_ns, machine)
         self._open[name] = debt
         return debt
 
@@ -160,6 +166,7 @@ def _debt(event: Event) -> Debt:
         _text(event, "what"),
         _text(event, "how_to_pay"),
         event.at_ns,
+        _text(event, "machine") if "machine" in event.fields else "",
     )
 
 

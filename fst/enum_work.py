@@ -13,6 +13,7 @@ from fst.bench import Bench, Recording
 from fst.debts import Debt, Ledger
 from fst.evidence import Evidence, declared, notes
 from fst.exercises import Exercise
+from fst.fact_book import Facts
 from fst.guided import Again, Guide
 from fst.judgement import judge
 from fst.lab.bench import LabBench, Recorder, TapRecorder
@@ -126,6 +127,17 @@ class EnumWork:
             strip(recorded.seen),
         )
 
+    def look(self, targets: Sequence[str]) -> Mapping[str, Facts]:
+        """Return what is known now of those of *targets* that an SBC asks."""
+        found: dict[str, Facts] = {}
+        for site in self._file.sites:
+            for sbc in site.sbcs:
+                names = [name for name in sbc.enum_servers if f"{site.name}/{name}" in targets]
+                if names:
+                    told = self._loop.run(self.bench(site, sbc).bench.facts(names))
+                    found |= {target: Facts(values) for target, values in told.items()}
+        return found
+
     def observe(self, site: Site, sbc: SbcTable, exercise: Exercise) -> Recorded:
         """Carry *exercise* out at *sbc*, unless it was in this run already, and read its file."""
         where, name = f"{site.name}/{sbc.name}", exercise.__name__
@@ -136,7 +148,10 @@ class EnumWork:
             raise self._failed[where, name]
         try:
             recorded = self._record(site, sbc, exercise, where)
-        except (Parked, Again):  # nothing has failed: it may be carried out later
+        except Parked as parked:  # its other cases would ask the same person for the same calls
+            self._failed[where, name] = parked
+            raise
+        except Again:  # nothing has failed: it is carried out at once
             raise
         except HarnessError as error:
             self._failed[where, name] = error

@@ -70,6 +70,7 @@ RUN_TYPES = (
         "run.start",
         "The run begins; with everything that its reports need.",
         "schema whole?: number of this schema; absent in the oldest journals",
+        "anchored flag?: its journal.head is written with it, and must be there",
         "run text: name of the run, as that of its folder",
         "title text?: title of the plan",
         "mode text?: lab, site or rehearsal",
@@ -355,6 +356,7 @@ KEEPING_TYPES = (
         "target text: where",
         "what text: what exactly",
         "how_to_pay text: how it is undone",
+        "machine text?: the only one that can see whether it is undone",
     ),
     _type(
         "debt.paid",

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fst.ea_profile import Profile, cat
-from fst.host_history import HostHistory, snapshot
+from fst.fact_book import END, START, Facts
+from fst.host_history import HostHistory, Sample, snapshot
 from fst.roles import RoleSpec
-from harness.snapshot import HostSnapshot
 
 _CAT = cat("")[:-1]
 
@@ -27,19 +27,23 @@ def facts_of(
         if out.argv[:-1] == _CAT and out.whole and out.exit_code == 0
     }
     return tuple(
-        _fields(snapshot(look, spec, profile), spec, config, when)
-        for look, when in zip(looks, ("start", "end"), strict=False)
+        _fields(target, Facts(config) | facts_at(look, spec, profile), when)
+        for look, when in zip(looks, (START, END), strict=False)
     )
 
 
-def _fields(
-    seen: HostSnapshot, spec: RoleSpec, config: Mapping[str, str], when: str
-) -> Mapping[str, Any]:
-    values = dict(config)
+def _fields(target: str, known: Facts, when: str) -> Mapping[str, Any]:
+    told = {"values": dict(known.values), "clock_offset_ms": known.clock_offset_ms}
+    return {"target": target, **told, "when": when}
+
+
+def facts_at(look: Sample, spec: RoleSpec, profile: Profile) -> Facts:
+    """Return what one look at a host says of it."""
+    seen, values = snapshot(look, spec, profile), dict[str, str]()
     for process in spec.processes if seen.processes is not None else ():
         found = process.of(seen.processes or ())
         values[f"process.{process.name}"] = (
             f"{found[0].pid}@{found[0].start_s}" if found else "none"
         )
     offset_ms = None if seen.clock is None else round(seen.clock.offset_s * 1000, 3)
-    return {"target": seen.host, "values": values, "clock_offset_ms": offset_ms, "when": when}
+    return Facts(values, offset_ms)

@@ -33,8 +33,9 @@ class GoingOn:
             InputError: no run is there; its journal was edited, cut, or written by a newer program.
         """
         events, _ = read_torn(path)
+        known = began(events, file=str(path))
         check_anchor(events, path)
-        return cls(path, events, began(events, file=str(path)))
+        return cls(path, events, known)
 
     @property
     def site_file(self) -> Path:
@@ -69,9 +70,9 @@ class GoingOn:
         """Say whether the run came to its end, and no attempt is half-done."""
         return self.events[-1].type == "run.end" and not self.boxes.still_open
 
-    def is_left(self, key: Key) -> bool:
-        """Say whether a box that the run selected has no verdict yet."""
-        return is_left(key, self.verdicts, self.began.selected)
+    def is_left(self, key: Key, *, named: bool = False) -> bool:
+        """Say whether a box that the run selected, or that is *named* now, has no verdict yet."""
+        return is_left(key, self.verdicts, None if named else self.began.selected)
 
     def refuse_other(self, site: Path, settings: Sequence[str], plan_sha256: str) -> None:
         """Refuse another site file, other settings or another plan than the run began with."""

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from fst.matrix import Case
 from fst.plan import Mode
 from fst.prompt import KEYS, Answer, Choice, Kind, Parked, Prompt, without_pass
 from fst.prompt_desk import Channel, PromptDesk
+from fst.prompt_screen import answered_line
 from fst.prompt_socket import PromptSocket
 from fst.prompt_terminal import PromptTerminal
 from fst.senses import SENSES, Disagreement, Said, Sense, SenseSpec, compare
@@ -70,6 +72,7 @@ class Guide:
         self._answers, self.rehearse, self.terminal = answers, rehearse, terminal
         self.on_show: Callable[[], None] = lambda: None  # a live display gives way
         self.on_hide: Callable[[], None] = lambda: None
+        self.status: Callable[[], Sequence[str]] = tuple  # above each question at the terminal
         self.say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)  # noqa: T201
         self._opened: PromptDesk | None = None
         self._append: Append | None = None
@@ -107,8 +110,8 @@ class Guide:
         self._append = append
         channels: list[Channel] = [PromptSocket(folder, self._clock)]
         if self.terminal:
-            channels.append(PromptTerminal(self._clock))
-        desk = PromptDesk(channels, on_show=self.on_show, on_hide=self.on_hide)
+            channels.append(PromptTerminal(self._clock, status=self.status))
+        desk = PromptDesk(channels, on_show=self.on_show, on_hide=self.on_hide, on_late=self._late)
         self._opened = desk.__enter__()
         if threading.current_thread() is threading.main_thread():
             for number in REDRAWN_AT:
@@ -247,6 +250,7 @@ class Guide:
     def tell(self, line: str) -> None:
         """Show *line* to everybody."""
         self._desk.tell(line)
+        self.say(line)  # where the run's own lines are: a live display may be on
 
     def note(self, prompt_id: str, line: str) -> None:
         """Show *line* below an open question."""
@@ -268,10 +272,7 @@ class Guide:
             where=found.where,
         )
         case = self._current[0]
-        line = f"{case.step.id} {case.target}: {found.text()}"
-        self.tell(line)
-        if not self.terminal:
-            self.say(line)
+        self.tell(f"{case.step.id} {case.target}: {found.text()}")
 
     def normal(self, dialled: str) -> str:
         """Return a dialled user part in the form of the site file."""
@@ -315,6 +316,12 @@ class Guide:
             **more,
         )
 
+    def _late(self, prompt: Prompt, late: Answer, first: Answer) -> None:
+        """Write down what somebody said who was too late: it changes nothing, and is not lost."""
+        text = f"too late: {answered_line(prompt, late)}; first was: {answered_line(prompt, first)}"
+        with suppress(HarnessError):  # the run is ending
+            self._write("comment", step=prompt.step, target=prompt.target, text=text, by=late.who)
+
     def _needs(self, case: Case) -> list[str]:
         """Return what of *case* only a person at a prompt could give."""
         if self.is_judged_by_person(case):
@@ -349,7 +356,7 @@ class Guide:
     async def _said(self, case: Case, spec: SenseSpec) -> Said:
         """Return what was heard or seen: from the answers file, else from a person."""
         told = self._told(case, spec.sense)
-        expects = f"{spec.expected.value}; {case.step.expected}"
+        expects = f"{case.step.expected} ({spec.expected.value})"
         prompt = self.prompt(Kind.SENSE, spec.question, expects)
         if told is None:
             answer = self._settled(await self.answered(prompt))
@@ -361,7 +368,7 @@ class Guide:
         words = f"{told.value} ({told.words})" if told.words else told.value
         answer = Answer(key, words, told.who, told.where, self._clock.wall_ns())
         self._write_answer(prompt, answer, 0, {})
-        self._desk.tell(f"{prompt.step} {prompt.target}: {told.sense.value} {words}, {told.where}")
+        self.tell(f"{prompt.step} {prompt.target}: {told.sense.value} {words}, {told.where}")
         return told
 
     @staticmethod

@@ -177,6 +177,10 @@ class GuidedBench:
         shown = list(dict.fromkeys(numbers))
         listed = ", ".join(shown[:SHOWN_NUMBERS]) + (" ..." if len(shown) > SHOWN_NUMBERS else "")
         count = f"{len(numbers)} call{'s' * (len(numbers) != 1)}"
+        if len(numbers) > len(shown) == 1:
+            listed = f"{listed} each time"
+        elif len(numbers) > len(shown):
+            listed = f"in turn {listed}, then again from the first"
         text = does.format(count, f"dial {listed}")
         expects = "The tap sees each call, and the question closes by itself."
         prompt = self._asker.prompt(Kind.DIAL, text, expects, numbers)

@@ -1,17 +1,22 @@
 """The edge where the options of `fst run` become a guide; nothing is written or opened yet."""
 
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fst.answers import Answers, parse_answers
+from fst.boxes import REHEARSAL
 from fst.guided import Guide
 from fst.matrix import Matrix
 from fst.plan import Plan
 from fst.prompt_terminal import has_terminal
+from fst.resume import Began
 from fst.site import SiteFile
 from harness.clock import Clock
 from harness.dialplan import DialPlan
 from harness.errors import InputError
+
+MAX_BYTES = 1024 * 1024  # of an answers file
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,30 @@ class Guidance:
             field = "--answers" if self.answers is not None else "--no-terminal"
             raise InputError("nobody is asked anything", field=field, fix="add --guided")
         return False
+
+    @property
+    def options(self) -> str:
+        """Return what a command line that goes on with the run needs; the rest is in its journal.
+
+        >>> Guidance(guided=True, no_terminal=True).options
+        ' --no-terminal'
+        """
+        found = [] if self.answers is None else ["--answers", shlex.quote(str(self.answers))]
+        found += ["--no-terminal"] if self.no_terminal else []
+        return "".join(f" {one}" for one in found)
+
+
+def as_begun(asked: Guidance, known: Began) -> Guidance:
+    """Return what is asked of people in a run that goes on: it stays guided, or a rehearsal.
+
+    Raises:
+        InputError: a rehearsal was asked for, of a run that is none.
+    """
+    was = known.mode == REHEARSAL
+    if asked.rehearse and not was:
+        fix = "rehearse in a run of its own"
+        raise InputError("the run is no rehearsal", field="--rehearse", fix=fix)
+    return replace(asked, guided=asked.guided or known.guided, rehearse=was)
 
 
 def make_guide(  # noqa: PLR0913 - a guided run has these parts
@@ -68,10 +97,15 @@ def make_guide(  # noqa: PLR0913 - a guided run has these parts
 
 
 def _read(path: Path, file: SiteFile, plan: Plan, matrix: Matrix) -> Answers:
+    if path.exists() and not path.is_file():
+        raise InputError("not a file", file=str(path), field="--answers")
     try:
-        content = path.read_bytes()
+        with path.open("rb") as opened:
+            content = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}", file=str(path), field="--answers"
         ) from error
+    if len(content) > MAX_BYTES:
+        raise InputError(f"more than {MAX_BYTES} bytes", file=str(path), field="--answers")
     return parse_answers(content, file=str(path), plan=plan, site=file.name, matrix=matrix)

@@ -50,6 +50,7 @@ class HoldKeeper:
         self._begun = bool(holds.holds)
         self._ended = False
         self._sampled: set[str] = set()  # since all held hosts had their turn
+        self._newest: dict[str, Sample] = {}  # by target, of this program
         self._beat_ns = holds.at_ns(now())
         self._to_put: list[Gap] = list(holds.undecided)  # an earlier program's too
         self._asked: list[Future[Settled]] = []
@@ -83,6 +84,7 @@ class HoldKeeper:
         with self._changed:
             self._spool.add(sample)
             self._signs.take(sample)
+            self._newest[sample.host] = sample
             while self._answers:
                 self._settled(*self._answers.popleft())
             self._sampled.add(sample.host)
@@ -161,6 +163,11 @@ class HoldKeeper:
             self._changed.notify_all()
         for asked in self._asked:
             asked.cancel()
+
+    def newest(self, target: str) -> Sample | None:
+        """Return the last look at a host; None: there was none, or nobody looks any more."""
+        with self._changed:
+            return None if self._ended else self._newest.get(target)
 
     def begins_ns(self) -> Mapping[str, Mapping[str, int]]:
         """Return the waits that were begun anew: target, wait, when on the shared clock."""

@@ -71,7 +71,9 @@ def status_line(view: HoldView) -> str:
     """Return the line of numbers."""
     parts = [f"RUNNING {view.running}/{view.hosts}", *(mark.words for mark in view.marks)]
     parts += [f"restarts {view.restarts}", f"log alarms {view.alarms}"]
-    return " | ".join([*parts, f"last sample {max(0, view.last_ns) // NS} s ago"])
+    is_over = bool(view.marks) and all(mark.over == mark.hosts for mark in view.marks)
+    last = "watch over" if is_over else f"last sample {max(0, view.last_ns) // NS} s ago"
+    return " | ".join([*parts, last])
 
 
 def window_line(left: TimeLeft) -> str:
@@ -122,6 +124,14 @@ class HoldPanel:
             late = view.window.no_return_in_ns <= 0
             lines.append(Text(window_line(view.window), style="bold red" if late else ""))
         return Group(*lines, *(Text(line, style="yellow") for line in warnings(view)))
+
+    def lines(self) -> list[str]:
+        """Return the panel's words without its bars, where there is no place for them."""
+        view = self._look()
+        if view is None:
+            return []
+        window = [] if view.window is None else [window_line(view.window)]
+        return [status_line(view), *window, *warnings(view)]
 
     def news(self) -> list[str]:
         """Return what was not said before: marks that passed, gaps, clocks that were set."""

@@ -12,7 +12,7 @@ KEYS = (Choice("c", "count it: the wait goes on, and shows the hole"), Choice("s
 DECISIONS = {"c": Decision.COUNT, "s": Decision.RESTART}
 EXPECTS = (
     "Count: the boxes of these hosts stay OTHER, with the hole in words. "
-    "Start anew: the whole wait again, which alone can pass; what was seen before still counts."
+    "Start anew: the whole wait again, counted from the end of the hole; only that can pass."
 )
 
 

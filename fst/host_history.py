@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from fst.ea_profile import Argv, Profile
 from fst.plan import HostRole, Plan
 from fst.roles import RoleSpec, Standing
-from fst.site import SiteFile
+from fst.site import MAX_LOSS_S, SiteFile
 from harness.command import CommandOutput
 from harness.errors import InputError
 from harness.host_files import ENV, LIST, parse_listing
@@ -76,6 +76,7 @@ class HostHistory:
     samples: tuple[Sample, ...]
     once: tuple[Sample, ...]  # starts, settings and hashes, each taken once
     begins_ns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # waits begun anew
+    max_loss_s: int = MAX_LOSS_S  # of data, that the site file allows when the active site is lost
 
     def begin_ns(self, target: str, wait: str) -> int:
         """Return when a wait began on a host for good: at zero, unless it was begun anew."""
@@ -139,6 +140,7 @@ class HostHistory:
             "started_ns": self.started_ns,
             "started": self.started,
             "sync_every_ns": self.sync_every_ns,
+            "max_loss_s": self.max_loss_s,
             **({"begins_ns": anew} if anew else {}),
             "samples": [sample_json(one, texts) for one in self.samples],
             "once": [sample_json(one, texts) for one in self.once],
@@ -207,6 +209,7 @@ def _history(found: Any) -> HostHistory:  # noqa: ANN401 - JSON values
             _typed(target, str): {_typed(name, str): _typed(at, int) for name, at in waits.items()}
             for target, waits in found.get("begins_ns", {}).items()
         },
+        max_loss_s=_typed(found.get("max_loss_s", MAX_LOSS_S), int),
     )
 
 

@@ -7,8 +7,9 @@ from the journal; hosts that are gone are started anew, and everything waits fro
 
 import asyncio
 import json
+import socket
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +22,8 @@ from fst.baseline import judge_host
 from fst.debts import Debt, DebtKind, Ledger
 from fst.ea_profile import profile
 from fst.evidence import Evidence, declared, notes
-from fst.facts import facts_of
+from fst.fact_book import Facts
+from fst.facts import facts_at, facts_of
 from fst.hold import Decide, Wanted
 from fst.hold_keeper import HoldKeeper
 from fst.hold_panel import HoldPanel
@@ -30,7 +32,7 @@ from fst.host_history import NS, HostHistory, waits_ns, watched_hosts
 from fst.host_signs import Signs
 from fst.host_watch import Earlier, period_of, watch
 from fst.lab.hosts import LabHosts, any_live
-from fst.lab.observe import end_hosts
+from fst.lab.observe import HOSTS_PREFIX, end_hosts
 from fst.matrix import Case
 from fst.plan import Marker, Plan
 from fst.roles import default_roles
@@ -44,7 +46,6 @@ from harness.errors import InputError, ToolError
 from harness.journal import Event
 
 HISTORY = "hosts.json"
-PROFILE = "guide"  # what the lab's hosts are set to, and are judged by
 CAPTURED_BY = "commands on the lab's hosts"
 LAB = "lab"  # target of the debt for the lab's processes
 
@@ -70,6 +71,7 @@ class HostWork:
         self._file, self._plan, self._folder = file, plan, folder
         self._clock, self._ledger, self._decide = clock, ledger, decide
         self._lab = file.lab or Lab()
+        self._profile = profile(file.standby.kept_by)
         self.hosts = watched_hosts(file)
         self._holds, self._events = Holds.fold(events), tuple(events)
         self._watch_clock, self._boot = WatchClock(), boot_id()
@@ -116,11 +118,23 @@ class HostWork:
         if targets and self._keeper is not None:
             self._keeper.until_free(targets)
 
+    def look(self, targets: Sequence[str]) -> Mapping[str, Facts]:
+        """Return what the watch that goes on saw last of *targets*; nothing without one."""
+        if self._keeper is None:
+            return {}
+        roles, chosen, found = default_roles(), self._profile, dict[str, Facts]()
+        for host in self.hosts:
+            sample = self._keeper.newest(host.target) if host.target in targets else None
+            if sample is not None:
+                spec = roles.spec(host.role, host.standing)
+                found[host.target] = facts_at(sample, spec, chosen)
+        return found
+
     def evidence(self, case: Case) -> tuple[Evidence, ...]:
         """Return the evidence of a case of part A, when the watch has ended."""
         self.begin((case.step.id,))
         history, attachment = self._watch()
-        roles, chosen, host = default_roles(), profile(PROFILE), history.host(case.target)
+        roles, chosen, host = default_roles(), self._profile, history.host(case.target)
         judged = judge_host(case.step.id, history, case.target, roles, chosen)
         gaps = () if self._keeper is None else self._keeper.gap_words(case.target)
         found = Evidence(
@@ -164,8 +178,9 @@ class HostWork:
         for kind, fields in self._holds.abandon("its hosts are gone", self._now()):
             self._folder.journal.append(kind, **fields)
             self._holds.take(kind, fields)
-        state = tempfile.mkdtemp(prefix="fst-hosts-")
-        self._ledger.open(DebtKind.PROCESS_STARTED, LAB, state, "fst restore RUN")
+        state = tempfile.mkdtemp(prefix=HOSTS_PREFIX)
+        kind, way = DebtKind.PROCESS_STARTED, "fst restore RUN"
+        self._ledger.open(kind, LAB, state, way, machine=socket.gethostname())
         self._start(Path(state), SampleSpool(self._folder.new_path(NAME)), None)
 
     def _start(self, state: Path, spool: SampleSpool, earlier: Earlier | None) -> None:
@@ -206,7 +221,7 @@ class HostWork:
         self, state: Path, keeper: HoldKeeper, earlier: Earlier | None
     ) -> HostHistory:
         """Start the hosts, watch them until no hold goes on, and end them."""
-        lab = LabHosts(self._file, state, clock=self._clock)
+        lab = LabHosts(self._file, state, chosen=self._profile, clock=self._clock)
         try:
             if earlier is None:
                 await lab.start()
@@ -214,7 +229,7 @@ class HostWork:
                 lab.accesses,
                 lab.hosts,
                 default_roles(),
-                profile(PROFILE),
+                self._profile,
                 waits_ns(self._plan, self._lab.waits_scale),
                 clock=self._watch_clock,
                 scale=self._lab.waits_scale,
@@ -222,7 +237,8 @@ class HostWork:
                 keeper=keeper,
                 earlier=earlier,
             )
-            return replace(history, begins_ns=keeper.begins_ns())
+            limit_s = self._file.standby.max_loss_s
+            return replace(history, begins_ns=keeper.begins_ns(), max_loss_s=limit_s)
         finally:
             await lab.stop()
 
@@ -257,7 +273,8 @@ class HostWork:
     # The lab's processes -------------------------------------------------------------------------
 
     def _owed(self) -> tuple[Debt, ...]:
-        return self._ledger.owed_of(DebtKind.PROCESS_STARTED, LAB)
+        owed = self._ledger.owed_of(DebtKind.PROCESS_STARTED, LAB)
+        return tuple(debt for debt in owed if debt.machine in ("", socket.gethostname()))
 
     def _live_state(self) -> Path | None:
         """Return the folder of an earlier process's hosts, unless none of their processes lives.

@@ -18,6 +18,8 @@ from harness.errors import HarnessError, ToolError
 
 logger = logging.getLogger(__name__)
 
+OnLate = Callable[[Prompt, Answer, Answer], None]  # the question, the late answer, the first one
+
 
 class Counter(Protocol):
     """The desk as a channel sees it, in the desk's thread."""
@@ -77,11 +79,15 @@ class PromptDesk:
         *,
         on_show: Callable[[], None] = lambda: None,
         on_hide: Callable[[], None] = lambda: None,
+        on_late: OnLate = lambda _prompt, _late, _first: None,
     ) -> None:
         """Keep the parts; *on_show* is called when a question comes up, *on_hide* after the last.
 
-        Both are called in the desk's thread: a live display gives way meanwhile.
+        *on_late* is told of an answer that differs from the first. All are called in the desk's
+        thread: a live display gives way meanwhile.
         """
+        self._on_late = on_late
+        self._closed: dict[str, Prompt] = {}
         self._channels, self._on_show, self._on_hide = tuple(channels), on_show, on_hide
         self._asked: dict[str, tuple[Prompt, Future[Answer]]] = {}
         self._answers: dict[str, Answer | None] = {}
@@ -155,6 +161,9 @@ class PromptDesk:
             first = self._answers.get(prompt_id)
             if first is None:
                 raise ToolError(f"{prompt_id}: nobody asks that now")
+            late = checked(self._closed[prompt_id], answer)
+            if (late.key, late.words) != (first.key, first.words):
+                self._on_late(self._closed[prompt_id], late, first)
             return first
         self._settle(prompt_id, checked(self._asked[prompt_id][0], answer))
         return None
@@ -216,7 +225,7 @@ class PromptDesk:
             return
         if not future.set_running_or_notify_cancel():  # withdrawn at this very moment
             answer = None
-        self._answers[prompt_id] = answer
+        self._answers[prompt_id], self._closed[prompt_id] = answer, prompt
         self._each(lambda channel: channel.closed(prompt, answer))
         if not self._asked:
             self._on_hide()

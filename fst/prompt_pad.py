@@ -8,11 +8,10 @@ Laws: an answer is for the question that was on the screen when its line began: 
 that could pass was answered by somebody else, one Enter is asked for before the next is shown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fst.prompt import Answer, Prompt
-from fst.prompt_screen import answered_line, prompt_lines, read_line
-from fst.report.fields import legible
+from fst.prompt_screen import MIN_WIDTH, answered_line, prompt_lines, read_line, wrapped
 from harness.errors import InputError
 
 STALE = "somebody else has answered; press Enter for the next question"
@@ -22,9 +21,16 @@ Offered = tuple[Prompt, str, str]  # for which question, key, words
 class PromptPad:
     """The questions of one screen; the oldest is shown first, the others wait."""
 
-    def __init__(self, width: Callable[[], int] = lambda: 80) -> None:
-        """Start with nothing asked; *width* gives the screen's columns."""
-        self._width = width
+    def __init__(
+        self,
+        width: Callable[[], int] = lambda: 80,
+        status: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        """Start with nothing asked; *width* gives the screen's columns.
+
+        *status* gives lines that stand above a question as often as it is shown.
+        """
+        self._width, self._status = width, status
         self._prompts: dict[str, Prompt] = {}
         self._notes: dict[str, list[str]] = {}
         self._shown: Prompt | None = None
@@ -54,7 +60,7 @@ class PromptPad:
             return
         self._notes[prompt_id].append(line)
         if self._shown is not None and self._shown.id == prompt_id and not self._is_stale:
-            self._lines.append(f"  {legible(line)}")
+            self._say(line, "  ")
 
     def closed(self, prompt_id: str, answer: Answer | None, *, is_own: bool) -> bool:
         """Take a question away; say whether another one is now shown."""
@@ -63,7 +69,7 @@ class PromptPad:
         if prompt is None:
             return False
         said = f"{prompt.step} {prompt.target}: no longer asked"
-        self._lines.append(said if answer is None else f"answered: {answered_line(prompt, answer)}")
+        self._say(said if answer is None else f"answered: {answered_line(prompt, answer)}")
         if self._shown is None or self._shown.id != prompt_id:
             return False
         self._is_stale |= not is_own and prompt.choice("p") is not None
@@ -72,13 +78,15 @@ class PromptPad:
 
     def tell(self, line: str) -> None:
         """Show a line that needs no answer."""
-        self._lines.append(legible(line))
+        self._say(line)
 
     def redraw(self) -> None:
         """Show the question again."""
         if self._shown is None or self._is_stale:
             return
         notes = self._notes.get(self._shown.id, ())
+        for line in self._status():
+            self._say(line)
         self._lines += prompt_lines(self._shown, notes, width=self._width())
         if self._key:
             self._want_words(self._shown)
@@ -96,12 +104,12 @@ class PromptPad:
         try:
             return self._read(prompt, line)
         except InputError as error:
-            self._lines.append(legible(str(error)))
+            self._say(str(error))
             return None
 
     def too_late(self, prompt: Prompt, first: Answer) -> None:
         """Tell that somebody was first."""
-        self._lines.append(f"too late, somebody was first: {answered_line(prompt, first)}")
+        self._say(f"too late, somebody was first: {answered_line(prompt, first)}")
 
     def _read(self, prompt: Prompt, line: str) -> Offered | None:
         if self._key:
@@ -125,7 +133,11 @@ class PromptPad:
     def _want_words(self, prompt: Prompt) -> None:
         choice = prompt.choice(self._key)
         label = "" if choice is None else choice.label
-        self._lines.append(f"{label} needs words: type them, then Enter (Enter alone: back)")
+        self._say(f"{label} needs words: type them, then Enter (Enter alone: back)")
+
+    def _say(self, text: str, indent: str = "") -> None:
+        """Add *text*, broken between words where the screen ends."""
+        self._lines += wrapped(text, indent, max(MIN_WIDTH, self._width()))
 
     def _next(self) -> bool:
         """Show the oldest open question; say whether there is one."""

@@ -21,13 +21,13 @@ def prompt_lines(prompt: Prompt, notes: Sequence[str] = (), *, width: int = 80) 
     width = max(MIN_WIDTH, min(width, MAX_WIDTH))
     place = prompt.host and f", host {prompt.host}"
     head = f"{prompt.kind.value.upper()}: {prompt.step}, site {prompt.site}{place}, "
-    lines = ["-" * width, *_wrapped(f"{head}attempt {prompt.attempt}", "", width)]
-    lines += _wrapped(prompt.does, "do:     ", width)
+    lines = ["-" * width, *wrapped(f"{head}attempt {prompt.attempt}", "", width)]
+    lines += wrapped(prompt.does, "do:     ", width)
     if prompt.expects:
-        lines += _wrapped(prompt.expects, "expect: ", width)
+        lines += wrapped(prompt.expects, "expect: ", width)
     for note in notes:
-        lines += _wrapped(note, INDENT, width)
-    return [*lines, *_wrapped(keys_line(prompt.keys), "keys:   ", width)]
+        lines += wrapped(note, INDENT, width)
+    return [*lines, *wrapped(keys_line(prompt.keys), "keys:   ", width)]
 
 
 def keys_line(keys: Sequence[Choice]) -> str:
@@ -53,7 +53,9 @@ def read_line(prompt: Prompt, line: str) -> tuple[str, str] | None:
         return None
     key, _, words = text.partition(" ")
     if prompt.choice(key.lower()) is None:
-        raise InputError("no key", field="answer", value=text, fix=keys_line(prompt.keys))
+        raise InputError(
+            "is none of the keys", field="answer", value=text, fix=keys_line(prompt.keys)
+        )
     return key.lower(), words.strip()
 
 
@@ -66,7 +68,7 @@ def answered_line(prompt: Prompt, answer: Answer) -> str:
     return f"{prompt.step} {prompt.target}: {label}{words}, by {who} at {utc(answer.at_ns)}"
 
 
-def _wrapped(text: str, head: str, width: int) -> list[str]:
+def wrapped(text: str, head: str, width: int) -> list[str]:
     """Return *text* behind *head*, its further lines below the first one's text."""
     found: list[str] = []
     for line in text.split("\n"):
@@ -77,4 +79,4 @@ def _wrapped(text: str, head: str, width: int) -> list[str]:
             subsequent_indent=" " * len(head),
             break_on_hyphens=False,
         )
-    return found
+    return found or [head.rstrip()]

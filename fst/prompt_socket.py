@@ -29,6 +29,7 @@ from harness.errors import HarnessError, ToolError
 
 logger = logging.getLogger(__name__)
 
+GOODBYE_S = 1.0  # for a client to read the last lines
 MAX_BEHIND_BYTES = 1024 * 1024  # that a client may leave unread
 
 _PEER = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
@@ -95,8 +96,12 @@ class PromptSocket:
         """Let everybody go, and take the socket away."""
         if self._server is not None:
             self._server.close()
-        for client in self._clients:
+        for client in tuple(self._clients):
             client.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GOODBYE_S)
+        for client in tuple(self._clients):
+            client.transport.abort()  # it reads nothing: the run does not wait for it
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._remove_old()
 
@@ -132,9 +137,9 @@ class PromptSocket:
             return
 
     def _send(self, line: bytes) -> None:
-        for client in self._clients:
+        for client in tuple(self._clients):
             if client.transport.get_write_buffer_size() > MAX_BEHIND_BYTES:
-                client.close()  # it reads nothing: nobody is there
+                client.transport.abort()  # it reads nothing: nobody is there
             else:
                 client.write(line)
 

@@ -15,6 +15,7 @@ import logging
 import os
 import socket
 import termios
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -65,12 +66,18 @@ def terminal_name() -> str:
 class PromptTerminal:
     """The controlling terminal as a channel of the desk."""
 
-    def __init__(self, clock: Clock, *, device: str = DEVICE) -> None:
-        """Keep the parts; `open` opens the device."""
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        device: str = DEVICE,
+        status: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        """Keep the parts; `open` opens the device. *status* is shown above each question."""
         self._clock, self._device = clock, device
         self._file = -1
         self._counter: Counter | None = None
-        self._pad = PromptPad(self._width)
+        self._pad = PromptPad(self._width, status)
         self._typed = b""
         self._unwritten = b""
 
@@ -107,9 +114,7 @@ class PromptTerminal:
         self._print()
 
     def tell(self, line: str) -> None:
-        """Show a line."""
-        self._pad.tell(line)
-        self._print()
+        """Show nothing: the run itself prints the line here, above what it is drawing."""
 
     def redraw(self) -> None:
         """Show the question again; what was typed so far stays typed."""

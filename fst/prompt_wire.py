@@ -82,8 +82,8 @@ def parse_offer(line: bytes) -> Offer:
     texts = {}
     for name in ("prompt", "key", "words", "who", "where"):
         text = found.get(name, "")
-        if not isinstance(text, str):
-            raise InputError("not a text", field=name, value=text)
+        if not isinstance(text, str) or any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise InputError("not a text", field=name, value=repr(text))  # no journal could hold it
         texts[name] = text
     for name in ("who", "where"):
         if len(texts[name]) > MAX_NAME or not (texts[name] == "" or texts[name].isprintable()):

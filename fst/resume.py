@@ -36,6 +36,7 @@ class Began:
     plan_sha256: str
     selected: tuple[str, ...] | None  # step ids; None: every case
     mode: str
+    guided: bool  # people are asked
     tester: str  # who has the run now
     by_people: frozenset[Key]  # boxes that a person declares the verdict of
 
@@ -76,6 +77,7 @@ def began(events: Sequence[Event], *, file: str = "") -> Began:
         plan_sha256=plan.text("sha256"),
         selected=None if everything else fields.texts("selected"),
         mode=fields.text("mode"),
+        guided=fields.values.get("guided") is True,
         tester=who_tests(events),
         by_people=_by_people(fields),
     )
@@ -173,7 +175,8 @@ def verdicts(boxes: Boxes, by_people: AbstractSet[Key] = frozenset()) -> dict[Ke
 
 def _is_judged(key: Key, attempt: Attempt, by_people: AbstractSet[Key]) -> bool:
     """Say whether an open attempt lacks nothing but its end."""
-    return bool(attempt.declared) if key in by_people else attempt.proposed is not None
+    declared = bool(attempt.declared)  # by `fst declare`, where no person is asked
+    return declared or (key not in by_people and attempt.proposed is not None)
 
 
 def is_left(key: Key, known: dict[Key, Outcome], selected: Sequence[str] | None) -> bool:
@@ -208,6 +211,10 @@ def retests(boxes: Boxes, wanted: Sequence[str], keys: Iterable[Key]) -> frozens
 
 def _named(boxes: Boxes, word: str) -> set[Key]:
     known = verdicts(boxes)
+    for key in boxes.attempts:  # a re-test that was cut off leaves the verdict before it standing
+        stands = boxes.standing(key)
+        if key not in known and stands is not None and stands.verdict is not None:
+            known[key] = stands.verdict.outcome
     if word == FAILED:
         return {key for key, outcome in known.items() if outcome is Outcome.FAIL}
     if word == OTHER:

@@ -16,6 +16,7 @@ from harness.journal_file import NAME, JournalFile
 
 CAPTURES = "captures"
 SITE = "site.toml"
+MISSING = "missing"
 _FILES = frozenset({"attachment", "acceptance"})  # events that name a file and its hash
 MEDIA_TYPE = "application/vnd.tcpdump.pcap"
 
@@ -141,7 +142,7 @@ def changed_attachments(folder: Path, events: Iterable[Event]) -> list[str]:
         if not path.resolve().is_relative_to(folder.resolve()):
             lines.append(f"{name}: lies outside the run's folder")
         elif not path.is_file():
-            lines.append(f"{name}: missing")
+            lines.append(f"{name}: {MISSING}")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
             lines.append(f"{name}: changed since the run (sha256 differs)")
     return lines

@@ -9,6 +9,7 @@ import getpass
 import json
 import os
 import socket
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +54,7 @@ class RunLock:
         """
         path = folder / NAME
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise ToolError(f"{path}: cannot be locked: {error.strerror}") from error
         try:
@@ -74,13 +75,15 @@ class RunLock:
     def _tell(self) -> None:
         me = Holder(os.getpid(), start_of(os.getpid()), _user(), socket.gethostname(), _tty())
         text = json.dumps(asdict(me), ensure_ascii=False) + "\n"
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, text.encode("utf-8", "surrogateescape"), 0)
+        with suppress(OSError):  # a full disk: the lock is the kernel's, the text is a courtesy
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, text.encode("utf-8", "surrogateescape"), 0)
 
     def release(self) -> None:
         """Give the lock up; may be called again."""
         if self._file >= 0:
-            os.ftruncate(self._file, 0)
+            with suppress(OSError):
+                os.ftruncate(self._file, 0)
             os.close(self._file)
             self._file = -1
 
@@ -111,6 +114,16 @@ def holder(folder: Path) -> Holder | None:
     finally:
         os.close(number)
     return None
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Say whether process *pid* has the very file *path* open; False when we may not look."""
+    try:
+        wanted = path.stat()
+        found = [one.stat() for one in Path(f"/proc/{pid}/fd").iterdir() if one.exists()]
+    except OSError:
+        return False
+    return any((one.st_dev, one.st_ino) == (wanted.st_dev, wanted.st_ino) for one in found)
 
 
 def start_of(pid: int) -> str:

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from fst.boxes import Boxes
 from fst.debts import Debt, DebtKind, Ledger
 from fst.enum_work import EnumWork, LabParts
 from fst.evidence import Evidence
 from fst.exercises import Exercise
+from fst.fact_book import FactBook
 from fst.guided import Again, Guide
 from fst.hold_panel import HoldPanel
 from fst.hold_prompts import asking
@@ -25,15 +27,17 @@ from fst.probe_work import ProbeWork
 from fst.prompt import Parked
 from fst.resume import Key
 from fst.run_folder import RunFolder
+from fst.schedule import refusal
 from fst.site import SiteFile
 from fst.verdict import propose
 from harness.clock import Clock
 from harness.dialplan import DialPlan
 from harness.errors import HarnessError, ToolError
 from harness.finding import Outcome
+from harness.journal_file import read_torn
 from harness.regex_worker import PosixRegex
 
-OF_A_BENCH = frozenset({DebtKind.SERVICE_STOPPED, DebtKind.RULE_INSTALLED})
+OF_A_BENCH = frozenset({DebtKind.SERVICE_STOPPED, DebtKind.RULE_INSTALLED, DebtKind.FILE_CHANGED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,9 @@ class Runner:
     ) -> None:
         """Keep the parts; *parts* are by "site/sbc". Nothing is opened before the first case."""
         self.folder, self.ledger = folder, ledger
+        self._window, self._clock = file.window, clock
+        known = folder.journal.events
+        self._not_before_ns = known[-1].at_ns if known else 0  # a clock set back opens no window
         self._earlier, self._guide = earlier or Earlier(), guide
         lab = file.lab
         self._parts_of_lab = None if lab is None else frozenset(lab.parts)
@@ -97,6 +104,8 @@ class Runner:
             site_folder=site_folder,
             ledger=ledger,
         )
+        looks = (self._hosts.look, self._enum.look)
+        self._facts = FactBook(self._hosts.hosts, looks, folder.journal.append)
         self._attempts = dict(self._earlier.attempts)
 
     def __enter__(self) -> Self:
@@ -119,9 +128,9 @@ class Runner:
         """Return what shows the waits that go on beside the cases; None: there are none."""
         return self._hosts.panel
 
-    def begin(self, steps: Iterable[str]) -> None:
-        """Start what goes on beside the cases of *steps*, which are still to be done."""
-        self._hosts.begin(steps)
+    def begin(self, steps: Iterable[str], *, anew: bool = False) -> None:
+        """Start what goes on beside the cases of *steps*, which are still to be done, or *anew*."""
+        self._hosts.begin(steps, anew=anew)
 
     def restore(self) -> tuple[Debt, ...]:
         """Undo what an earlier process of this run owed, pay what is seen; return what is left.
@@ -147,17 +156,22 @@ class Runner:
         What goes wrong in the harness is journalled as OTHER and then raised.
 
         Raises:
-            Parked: a person can't do it now; the box stays empty.
+            Parked: a person can't do it now, and the box stays empty; or it would disturb hosts
+                when there is no time left to put everything back.
         """
         if case.step.marker is not Marker.BASELINE:
             self._hosts.hold_back(case)  # what it disturbs may be waited for
-        place = {"step": case.step.id, "target": case.target}
+        place, journal = {"step": case.step.id, "target": case.target}, self.folder.journal
+        now_ns = max(self._clock.wall_ns(), self._not_before_ns)
+        too_late = refusal(case, self._window, now_ns)
+        if too_late:  # no attempt: what an earlier one earned still counts
+            journal.append("comment", **place, text=f"not begun: {too_late}", by="fst")
+            raise Parked(too_late)
         number = self._begun(case, place)
-        journal = self.folder.journal
         try:
             return self._judged(case, exercise, place, number)
         except KeyboardInterrupt:  # a person, SIGTERM, a dropped line: no verdict was earned
-            journal.append("attempt.end", **place, interrupted=True)
+            self._interrupt(place)
             raise
         except Parked as parked:
             journal.append("attempt.end", **place, parked=True, words=str(parked))
@@ -171,7 +185,14 @@ class Runner:
             raise
         if exercise is not None:
             self._enum.forget(exercise)
+            self._facts.forget(exercise.__name__)
         return self.run_case(case, exercise)
+
+    def _interrupt(self, place: dict[str, str]) -> None:
+        """End an attempt without a verdict; its end may just have been written when it came."""
+        events, _ = read_torn(self.folder.path)
+        if (place["step"], place["target"]) in Boxes.fold(events, reading=True).still_open:
+            self.folder.journal.append("attempt.end", **place, interrupted=True)
 
     def _begun(self, case: Case, place: dict[str, str]) -> int:
         """Begin an attempt; return its number."""
@@ -189,7 +210,7 @@ class Runner:
         """Return the verdict of an attempt, with everything that it rests on in the journal."""
         journal, guide = self.folder.journal, self._guide
         by_person = guide is not None and guide.is_judged_by_person(case)
-        found = self._evidence(case, exercise) if self._has_part(case) else ()
+        found = self._carried_out(case, exercise) if self._has_part(case) else ()
         if guide is not None:
             found = (*found, *self._loop.run(guide.senses(found)))
         for evidence in found:
@@ -215,6 +236,18 @@ class Runner:
 
     def _has_part(self, case: Case) -> bool:
         return self._parts_of_lab is None or case.step.id[0] in self._parts_of_lab
+
+    def _carried_out(self, case: Case, exercise: Exercise | None) -> tuple[Evidence, ...]:
+        """Return the evidence of *case*; what its hosts were like is written before and after."""
+        name = "" if exercise is None else exercise.__name__
+        try:
+            self._facts.begin(case, name)
+            found = self._evidence(case, exercise)
+        except (HarnessError, KeyboardInterrupt):
+            self._facts.forget(name)  # it is carried out anew, or never
+            raise
+        self._facts.end(case)
+        return found
 
     def _evidence(self, case: Case, exercise: Exercise | None) -> tuple[Evidence, ...]:
         """Return the evidence of *case*, by the part of the plan that it belongs to."""

@@ -40,12 +40,16 @@ def ordered(cases: Sequence[Case]) -> tuple[Case, ...]:
 
 
 def disturbed(case: Case, hosts: Iterable[WatchedHost]) -> frozenset[str]:
-    """Return the targets of those *hosts* that *case* disturbs: none, unless the plan says so.
+    """Return the targets of those *hosts* that *case* disturbs: none, unless the plan says so."""
+    return concerned(case, hosts) if case.step.disturbs else frozenset()
 
-    A host case disturbs its host; one of a site, that site's hosts of the kinds it applies to.
+
+def concerned(case: Case, hosts: Iterable[WatchedHost]) -> frozenset[str]:
+    """Return the targets of those *hosts* that *case* is about.
+
+    A host case is about its host; one of a site, about that site's hosts of the kinds it applies
+    to.
     """
-    if not case.step.disturbs:
-        return frozenset()
     if case.step.scope is Scope.HOST:
         return frozenset({case.target})
     return frozenset(

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from fst.debts import Debt, DebtKind, Ledger, open_debts
 from fst.enum_work import LabParts
 from fst.exercises import Exercise
 from fst.going_on import GoingOn
-from fst.guided_run import Guidance, make_guide
+from fst.guided_run import Guidance, as_begun, make_guide
 from fst.hold_panel import HoldPanel
 from fst.lab.observe import end_hosts
 from fst.lab.places import refused_places
@@ -74,7 +74,7 @@ class Session:
             known = self.going_on
             named = site_file or known.site_file
             known.refuse_other(named, settings, self.plan.sha256)
-            settings, asked = known.began.settings, _as_begun(asked, known)
+            settings, asked = known.began.settings, as_begun(asked, known.began)
         elif site_file is None:
             raise InputError("missing", field="--site", fix="name a site file")
         else:
@@ -102,15 +102,17 @@ class Session:
             matrix=self.matrix,
             clock=SystemClock(),
         )
-        self._asked_elsewhere = asked.no_terminal
+        self.guidance = asked
         self.selected: tuple[str, ...] | None = None  # step ids; None: all that there are
         self.to_run: tuple[Case, ...] = ()  # in their order
         self.narrowed = False  # some case was left out by an option
         self.on_verdict: OnVerdict = lambda _case, _outcome, _words: None
         self.on_parked: Callable[[Case, str], None] = lambda _case, _words: None
+        self.on_begun: Callable[[Path], None] = lambda _folder: None
         self.folder: RunFolder | None = None
         self.report: Report | None = None
         self.fatal: HarnessError | None = None  # why the run could not begin, or go on
+        self.ended_by = ""  # who asked it to end early
         self.owed: tuple[Debt, ...] = ()  # what kept the run from being closed
         self._runner: Runner | None = None
         self._finished = False
@@ -130,6 +132,9 @@ class Session:
 
     def _retested(self, wanted: Sequence[str], reason: str) -> dict[Key, str] | None:
         """Return the boxes to try again, each with the reason; None: no re-test was asked for."""
+        if not wanted and reason.strip():
+            fix = "say with --retest what is to be tried again"
+            raise InputError("a reason for nothing", field="--reason", value=reason, fix=fix)
         if not wanted:
             return None
         if self.going_on is None:
@@ -138,7 +143,11 @@ class Session:
             fix = "say why the boxes are tried again"
             raise InputError("a re-test needs a reason", field="--reason", fix=fix)
         keys = [(case.step.id, case.target) for case in self.matrix.cases]
-        return dict.fromkeys(retests(self.going_on.boxes, wanted, keys), reason)
+        chosen = retests(self.going_on.boxes, wanted, keys)
+        if not chosen:
+            why, fix = f"no box is {' or '.join(wanted)}", "see `fst status RUN`"
+            raise InputError(why, field="--retest", fix=fix)
+        return dict.fromkeys(chosen, reason)
 
     def cases(self, step_id: str) -> list[Case]:
         """Return the case of *step_id* on each target of the site, in print order.
@@ -168,7 +177,8 @@ class Session:
         key = (case.step.id, case.target)
         if self._retest is not None:
             return key in self._retest
-        return self.going_on is not None and self.going_on.is_left(key)
+        known = self.going_on
+        return known is not None and known.is_left(key, named=bool(self._chosen))
 
     def run_case(self, case: Case, exercise: Exercise | None) -> tuple[str, str]:
         """Carry out and judge one case; return its outcome ("": it was parked) and words."""
@@ -217,7 +227,8 @@ class Session:
             self.owed = self._runner.ledger.owed
             if not self.owed and not self.folder.journal.broken:
                 code = build_report(read(self.folder.path)).exit_code()
-                self.folder.journal.append("run.end", exit_code=code, reason=reason)
+                why = self.ended_by or reason
+                self.folder.journal.append("run.end", exit_code=code, reason=why)
             events, _ = read_torn(self.folder.path)
             write_reports(self.folder.path, events)
             self.report = build_report(events)
@@ -256,7 +267,7 @@ class Session:
             return self._runner
         clock = SystemClock()
         if self.guide is not None:
-            self.guide.refuse_unanswerable(self.to_run, others=self._asked_elsewhere)
+            self.guide.refuse_unanswerable(self.to_run, others=self.guidance.no_terminal)
         if self.going_on is not None:
             self.folder = self.going_on.reopen(clock, self._resumed_fields())
             runner = self._restored(self.going_on, self.folder, clock, running=True)
@@ -268,7 +279,8 @@ class Session:
             self.folder.journal.append("run.start", **self._start_fields(self.folder))
         if self.guide is not None:
             self.guide.open(self.folder.path, self.folder.journal.append)
-        runner.begin({case.step.id for case in self.to_run})
+        self.on_begun(self.folder.path)
+        runner.begin({case.step.id for case in self.to_run}, anew=bool(self._retest))
         return runner
 
     def settle(self, deed: str, **fields: str) -> tuple[tuple[Debt, ...], str]:
@@ -305,7 +317,8 @@ class Session:
         """
         ledger = Ledger(folder.journal.append, folder.journal.events)
         for debt in ledger.owed:  # a run that goes on may find its hosts, with their holds
-            is_lab = debt.kind is DebtKind.PROCESS_STARTED and not running
+            is_here = debt.machine in ("", socket.gethostname())
+            is_lab = debt.kind is DebtKind.PROCESS_STARTED and is_here and not running
             if is_lab and (said := asyncio.run(end_hosts(Path(debt.what)))):
                 ledger.pay(debt, said)
         earlier = Earlier(numbers(known.boxes), self._retest or {})
@@ -371,6 +384,7 @@ class Session:
         }
         return {
             "schema": SCHEMA,
+            "anchored": True,  # journal.head is there: see `check_anchor`
             "run": folder.run,
             "mode": self._mode,
             "watermark": WATERMARKS[self._mode],
@@ -382,16 +396,3 @@ class Session:
             "selected": None if self.selected is None else list(self.selected),
             "forms": form_fields(self.matrix, self.plan, carried_out),
         }
-
-
-def _as_begun(asked: Guidance, known: GoingOn) -> Guidance:
-    """Return what is asked of people in a run that goes on: a rehearsal stays one.
-
-    Raises:
-        InputError: a rehearsal was asked for, of a run that is none.
-    """
-    was = known.began.mode == REHEARSAL
-    if asked.rehearse and not was:
-        fix = "rehearse in a run of its own"
-        raise InputError("the run is no rehearsal", field="--rehearse", fix=fix)
-    return replace(asked, rehearse=was)

@@ -6,14 +6,15 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from fst.debts import Debt
+from fst.debts import Debt, open_debts
 from fst.going_on import GoingOn
 from fst.resume import HANDOVER
 from fst.run_folder import RunFolder
-from fst.run_lock import Holder, holder
+from fst.run_lock import NAME, Holder, has_open, holder
 from fst.session import Session
 from harness.clock import SystemClock
 from harness.errors import HarnessError, InputError
+from harness.journal_file import read_torn
 
 ENDS_S = 20.0  # that a runner may take to bring its servers up and write its reports
 KILLED_S = 5.0  # that the kernel may take to end it
@@ -92,6 +93,9 @@ def end_runner(run: Path) -> tuple[str, ...]:
         if not found.is_alive:
             fix = "end it there"
             raise InputError(f"is being written by {found}", file=str(run), fix=fix)
+        if not has_open(found.pid, run / NAME):
+            why = f"its lock names {found}, which has not got it"
+            raise InputError(why, file=str(run), fix="find out with `fuser run.lock` who has it")
         return _ended(handle, found)
     except PermissionError as error:
         fix = "abort it as that user"
@@ -124,5 +128,6 @@ def _settled(run: Path, deed: str, done: tuple[str, ...], **fields: str) -> Sett
     except HarnessError as error:
         if isinstance(error, InputError):
             raise
-        return Settled(session.owed, str(error), done)
+        left = session.owed or open_debts(read_torn(run)[0])
+        return Settled(left, str(error), done)
     return Settled(left, trouble, done)

@@ -25,6 +25,7 @@ from harness.frame import Endpoint
 from harness.number import ENUM_APEX, PhoneNumber
 
 MS = 1_000_000  # nanoseconds
+MAX_LOSS_S = 26 * 3600  # of data: a daily run, and two hours
 
 
 def _address(text: str) -> str:
@@ -223,6 +224,13 @@ class Judging(_Table):
     hold_down_tolerance_percent: float = Field(default=8.0, ge=0, lt=20)
 
 
+class Standby(_Table):
+    """How the warm standby is kept, and how much may be lost with the active site."""
+
+    kept_by: Literal["guide", "hasync"] = "guide"  # profile of fst/data/ea-profiles.toml
+    max_loss_s: int = Field(default=MAX_LOSS_S, ge=60, le=31 * 86_400)
+
+
 class SiteFile(_Table):
     """The whole file."""
 
@@ -233,6 +241,7 @@ class SiteFile(_Table):
     sites: list[Site] = Field(min_length=1)
     judging: Judging = Judging()
     window: Window | None = None
+    standby: Standby = Standby()
     lab: Lab | None = None
 
     @model_validator(mode="after")

@@ -4,13 +4,14 @@ A change that the run made itself, by a planned stop of a service, restarts that
 and makes nothing suspect.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fst.boxes import Attempt, Boxes, Facts, Key
 
 MAX_CLOCK_OFFSET_MS = 1000.0  # beyond it, packets of two machines can't be told in order
 PROCESS = "process."  # names of facts that a planned stop changes; values are "pid@start"
 START_TOLERANCE_S = 2  # of ps: the boot time and the start are both rounded
+Known = tuple[str, int]  # the value of a fact, and the event that told it
 SYSTEM, LAB = "system", "lab"  # a target, and the place of debts for a lab's own hosts
 
 
@@ -22,7 +23,9 @@ def suspect(
 ) -> dict[Key, str]:
     """Return the boxes with a verdict that *facts* make suspect, each with the reason."""
     found: dict[Key, str] = {}
-    hosts = {fact.target: [one for one in facts if one.target == fact.target] for fact in facts}
+    hosts: dict[str, list[Facts]] = {}
+    for fact in facts:
+        hosts.setdefault(fact.target, []).append(fact)
     for key in boxes.attempts:
         latest = boxes.latest(key)
         if latest is None or latest.verdict is None:
@@ -45,18 +48,20 @@ def _concerns(host: str, target: str) -> bool:
 def _change(
     attempt: Attempt, facts: Sequence[Facts], stops: Sequence[int], max_offset_ms: float
 ) -> str:
-    """Return what is not as it was at the attempt, or ""."""
-    before, now = _baseline(attempt, facts), facts[-1]
-    if before is None or before is now:
-        return ""
-    planned = any(before.seq < seq < now.seq for seq in stops)
-    for name, was in before.values.items():
-        if name.startswith(PROCESS) and planned:
-            continue
-        if name in now.values and not _same(name, was, now.values[name]):
-            return f"{name} was {was} and is {now.values[name]}"
-    if _is_off(now, max_offset_ms) and not _is_off(before, max_offset_ms):
-        return f"its clock is {now.clock_offset_ms:g} ms off"
+    """Return what is not as it was at the attempt, or "".
+
+    Each fact is compared by itself: one look at a host tells its processes, another its settings.
+    """
+    earlier, now = _as_at(attempt, facts), _newest(facts)
+    for name, (was, seq) in _newest(earlier).items():
+        value, now_seq = now[name]
+        planned = any(seq < stop < now_seq for stop in stops)
+        if not (name.startswith(PROCESS) and planned) and not _same(name, was, value):
+            return f"{name} was {was} and is {value}"
+    offset_ms = _offset_ms(facts)
+    was_off = _is_off(_offset_ms(earlier), max_offset_ms)
+    if earlier and _is_off(offset_ms, max_offset_ms) and not was_off:
+        return f"its clock is {offset_ms:g} ms off"
     return ""
 
 
@@ -69,13 +74,27 @@ def _same(name: str, was: str, now: str) -> bool:
     return known and pid == pid_now and abs(int(began) - int(began_now)) <= START_TOLERANCE_S
 
 
-def _baseline(attempt: Attempt, facts: Sequence[Facts]) -> Facts | None:
-    """Return the first facts taken within the attempt, or else the last before it."""
+def _as_at(attempt: Attempt, facts: Sequence[Facts]) -> list[Facts]:
+    """Return what tells how a host was at the attempt, in the order in which it counts, rising.
+
+    What was told first within the attempt counts most; then what was told last before it.
+    """
     end = attempt.ended.seq if attempt.ended else attempt.started.seq
-    earlier = [one for one in facts if one.seq <= end]
-    within = [one for one in earlier if one.seq >= attempt.started.seq]
-    return within[0] if within else earlier[-1] if earlier else None
+    before = [one for one in facts if one.seq < attempt.started.seq]
+    within = [one for one in facts if attempt.started.seq <= one.seq <= end]
+    return [*before, *reversed(within)]
 
 
-def _is_off(facts: Facts, max_offset_ms: float) -> bool:
-    return facts.clock_offset_ms is not None and abs(facts.clock_offset_ms) > max_offset_ms
+def _newest(facts: Iterable[Facts]) -> dict[str, Known]:
+    """Return the last value of each fact, and the event that told it."""
+    return {name: (value, one.seq) for one in facts for name, value in one.values.items()}
+
+
+def _offset_ms(facts: Iterable[Facts]) -> float | None:
+    """Return by how much the clock was off when that was told last; None: it never was."""
+    known = [one.clock_offset_ms for one in facts if one.clock_offset_ms is not None]
+    return known[-1] if known else None
+
+
+def _is_off(offset_ms: float | None, max_offset_ms: float) -> bool:
+    return offset_ms is not None and abs(offset_ms) > max_offset_ms

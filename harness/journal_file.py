@@ -71,7 +71,8 @@ class JournalFile:
         self.on_append: Callable[[int], None] | None = None  # called after each event: failpoints
         how = os.O_CREAT | os.O_EXCL if known is None else os.O_APPEND
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CLOEXEC | how, 0o644)
+            how |= os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._file = os.open(path, how, 0o644)
             self._end = _End.of(known or (), os.fstat(self._file).st_size)
             self._head = _open_anchor(path) if anchored else -1
         except OSError as error:
@@ -207,16 +208,20 @@ def check_anchor(events: Sequence[Event], path: Path) -> int | None:
     has another hash, tells that events were taken away or written anew.
 
     Raises:
-        InputError: such an anchor, or one that is no anchor at all.
+        InputError: such an anchor, one that is no anchor at all, or none where the first event says
+            that there is one (`anchored`).
     """
     head = _head(_file(path))
     try:
         content = head.read_bytes()
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if events and events[0].fields.get("anchored") is True:
+            why = "missing: without it nobody can tell whether events were cut off"
+            raise InputError(why, file=str(head), fix="copy the run's folder whole") from error
         return None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=str(head)) from error
-    if not content:
+    if not content and len(events) <= 1:
         return len(events)  # made, and never written
     return Anchor.parse(content, file=str(head)).lag(events, file=str(_file(path)))
 
@@ -231,7 +236,8 @@ def _file(path: Path) -> Path:
 
 
 def _open_anchor(file: Path) -> int:
-    number = os.open(_head(file), os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT, 0o644)
+    how = os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_NOFOLLOW
+    number = os.open(_head(file), how, 0o644)
     sync_folder(file.parent)
     return number
 
@@ -249,6 +255,9 @@ def _split(path: Path) -> tuple[tuple[Event, ...], bytes]:
 
 def _lines(path: Path) -> list[bytes]:
     file = _file(path)
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        fix = "copy the run's folder whole"
+        raise InputError("a link or a special file, not a journal", file=str(file), fix=fix)
     try:
         return file.read_bytes().splitlines(keepends=True)
     except OSError as error:

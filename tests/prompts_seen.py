@@ -6,6 +6,7 @@ import pty
 import select
 import struct
 import subprocess
+import sys
 import termios
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,32 @@ from fst.prompt import KEYS, Answer, Kind, Prompt
 
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 30.0  # for a program that should be there in a second; the machine may be loaded
+
+INNER = '''
+"""A case that asks, as pytest runs it: with capture of its file descriptors."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+from fst.prompt_desk import PromptDesk
+from fst.prompt_terminal import PromptTerminal
+from harness.clock import SystemClock
+from tests.prompts_seen import a_prompt
+
+
+def test_asks():
+    print("captured, not seen")
+    found = []
+    with PromptDesk([PromptTerminal(SystemClock())]) as desk:
+        for number in (signal.SIGWINCH, signal.SIGCONT):
+            signal.signal(number, lambda *_: desk.redraw())
+        for count in range(COUNT):
+            answer = desk.ask(a_prompt(prompt_id=f"B.2.2@site1#1.{count + 1}")).result()
+            found.append([answer.key, answer.words, answer.who, answer.where])
+    Path(RESULT).write_text(json.dumps(found))
+'''
 
 
 def a_prompt(kind: Kind = Kind.VERDICT, prompt_id: str = "B.2.2@site1#1.1") -> Prompt:
@@ -34,6 +61,14 @@ def a_prompt(kind: Kind = Kind.VERDICT, prompt_id: str = "B.2.2@site1#1.1") -> P
 
 def an_answer(key: str = "p", words: str = "", who: str = "ana") -> Answer:
     return Answer(key, words, who, "terminal pts/9", 1_767_225_599_000_000_000)
+
+
+def asking(folder: Path, count: int = 1) -> tuple[Sequence[str], Path]:
+    """Return the command of a pytest that asks *count* questions, and where the answers go."""
+    result, inner = folder / "answers.json", folder / "test_inner_asks.py"
+    inner.write_text(INNER.replace("COUNT", str(count)).replace("RESULT", repr(str(result))))
+    argv = [sys.executable, "-m", "pytest", "--capture=fd", "-p", "no:cacheprovider", "-q"]
+    return [*argv, "--rootdir", str(folder), "-c", "/dev/null", str(inner)], result
 
 
 class OnTerminal:

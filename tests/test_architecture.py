@@ -118,6 +118,7 @@ EDGE = {  # the only modules that touch the outside world
     "fst/host_watch.py",
     "fst/lab/hosts.py",
     "fst/lab/hostd.py",
+    "fst/lab/hasync_host.py",
     "fst/lab/cli.py",
     "fst/doctor.py",
     "fst/run_folder.py",

@@ -5,7 +5,7 @@ An edge: it opens sockets and waits. What it does is marked, and the marks go to
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +31,7 @@ from harness.regex import RegexEngine
 SEED = 2026  # of DNS ids and Session-IDs: a lab run is to be the same each time
 PATIENCE_S = 2.0  # of a caller, beyond the time the SBC may take to try every server
 SETTLE_FACTOR = 1.25  # of the longest hold-down, so that none can be left
+FILE_FACT, BEFORE = "config.", " had SHA-256 "
 TAP_BY = "sockets of the lab (loopback, recorded when sent)"
 
 
@@ -263,6 +264,11 @@ class LabBench:
         for rule in rules:
             kind, way = DebtKind.RULE_INSTALLED, "uninstall the rule"
             self._ledger.open(kind, self._where, rule.name, way)
+        for target, path, sha256 in await self._files():
+            known = self._ledger.owed_of(DebtKind.FILE_CHANGED, target)
+            if not any(debt.what.startswith(f"{path}{BEFORE}") for debt in known):  # the first hash
+                what, way = f"{path}{BEFORE}{sha256}", "uninstall the rules, or put the file back"
+                self._ledger.open(DebtKind.FILE_CHANGED, target, what, way)
         await self._servers.install(rules)
         self.mark(MarkKind.INSTALLED, [rule.name for rule in rules])
 
@@ -284,6 +290,10 @@ class LabBench:
         """Return the names of the policy rules that are in force."""
         return await self._servers.rules()
 
+    async def facts(self, names: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        """Return what is known now of each of *names*, by "site/host"."""
+        return {self._host(name): await self._servers.facts(name) for name in names}
+
     async def restore(self, debts: Sequence[Debt]) -> None:
         """Undo what *debts* of this bench tell of, and pay those that are seen to be undone."""
         hosts = {self._host(name): name for name in self._places}
@@ -296,6 +306,7 @@ class LabBench:
             left = set(await self.observe_rules())
             await self.uninstall([name for name in rules if name in left])
             await self._pay_rules(rules)
+        await self._pay_files()
         pay_captures(self._ledger, self._where, self._folder)
 
     async def _pay_up(self, names: Sequence[str]) -> Mapping[str, str]:
@@ -318,6 +329,26 @@ class LabBench:
             for debt in self._ledger.owed_of(DebtKind.RULE_INSTALLED, self._where, name):
                 if name not in there:
                     self._ledger.pay(debt, f"rules in force: {listed}")
+        await self._pay_files()
+
+    async def _files(self) -> list[tuple[str, str, str]]:
+        """Return the files that rules are written into: host, path and hash."""
+        facts = await self.facts(self._places)
+        return [
+            (target, name.removeprefix(FILE_FACT), sha256)
+            for target, told in facts.items()
+            for name, sha256 in told.items()
+            if name.startswith(f"{FILE_FACT}/")
+        ]
+
+    async def _pay_files(self) -> None:
+        """Close the debts of the files that have the hash again which they had before."""
+        if not any(debt.kind is DebtKind.FILE_CHANGED for debt in self._ledger.owed):
+            return
+        for target, path, sha256 in await self._files():
+            what = f"{path}{BEFORE}{sha256}"
+            for debt in self._ledger.owed_of(DebtKind.FILE_CHANGED, target, what):
+                self._ledger.pay(debt, f"{path} has SHA-256 {sha256} as before")
 
     def _host(self, name: str) -> str:
         return f"{self.site.name}/{name}"

@@ -17,7 +17,7 @@ from types import ModuleType
 
 from fst.ea_profile import Profile, profile
 from fst.host_history import watched_hosts
-from fst.lab import hostd, proc_tables
+from fst.lab import hasync_host, hostd, proc_tables
 from fst.lab.host_layout import HostLayout, layouts
 from fst.roles import Roles, default_roles
 from fst.site import SiteFile
@@ -265,6 +265,8 @@ class LabAccess:
                 found = _hostd_argv("service", state, action)
             case ("chkconfig", "--list", _):
                 found = _hostd_argv("chkconfig", state)
+            case ("runuser", "-u", _, "--", "timeout", "-k", _, _, program, "status", "--json"):
+                found = _argv_of(hasync_host, state, program)
             case ("crontab", "-u", user, "-l"):
                 found = _hostd_argv("crontab", state, user)
             case ("ss", *_):

@@ -4,10 +4,13 @@ What was done to a host is only believed to be undone when it was seen here.
 """
 
 import asyncio
+import os
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from enumtest.message import encode_query, parse_answer
@@ -16,11 +19,12 @@ from fst.lab import hostd
 from fst.lab.hosts import states_in, stop_all
 from fst.lab.tap import Tap
 from harness.clock import Clock
-from harness.errors import WireError
+from harness.errors import InputError, WireError
 from harness.frame import Endpoint
 
 TRIES = 3
 ANSWER_S = 0.4  # for one try
+HOSTS_PREFIX = "fst-hosts-"  # of the folder of a lab's hosts
 MAX_UDP_BYTES = 65_535
 
 
@@ -88,21 +92,53 @@ def closed_file(path: Path) -> str:
 def pay_captures(ledger: Ledger, target: str, folder: Path, said: str = "") -> None:
     """Close the debts of the captures of *target* in *folder* that nobody writes any more."""
     for debt in ledger.owed_of(DebtKind.CAPTURE_STARTED, target):
-        seen = closed_file(folder / debt.what)
+        path = folder / debt.what
+        is_ours = path.resolve().is_relative_to(folder.resolve())  # a journal may name anything
+        seen = closed_file(path) if is_ours else ""
         if seen:
             ledger.pay(debt, f"{said}; {seen}" if said else seen)
 
 
 async def end_hosts(folder: Path) -> str:
     """End the lab's hosts below *folder*, and remove it; return what was seen, "" if some live."""
+    _refuse_strange(folder)
     states = states_in(folder)
     await stop_all(folder)
     names = _processes(states)
+    known = {(state, one.stem) for state in states for one in (state / "run").glob("*.ended")}
     if any(hostd.living(state, name) is not None for state, name in names):
         return ""
-    if states:  # a folder that no lab made is not ours to remove
-        shutil.rmtree(folder, ignore_errors=True)
-    return f"none of {len(names)} processes lives; {folder} is gone"
+    return f"none of {len(known.union(names))} processes lives; {folder} {_removed(folder, states)}"
+
+
+def _removed(folder: Path, states: Iterable[Path]) -> str:
+    """Remove the hosts below *folder*, and it too unless there is more in it; say which."""
+    for state in states:
+        shutil.rmtree(state, ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()
+    return "is left, with what is not a lab's" if folder.exists() else "is gone"
+
+
+def _refuse_strange(folder: Path) -> None:
+    """Refuse to end and to remove what a journal names, unless a lab of this user's made it.
+
+    Raises:
+        InputError: it is no such folder.
+    """
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    named = folder.name.startswith(HOSTS_PREFIX)
+    if (
+        not ours
+        or not named
+        or any(state.parent != folder.resolve() for state in states_in(folder))
+    ):
+        fix = "look at it, and remove it by hand"
+        raise InputError("not a folder that a lab made", field="debt", value=str(folder), fix=fix)
 
 
 def all_live(folder: Path) -> bool:

@@ -81,7 +81,7 @@ class Row:
     @property
     def latest(self) -> Attempt | None:
         """Return the attempt that counts."""
-        return self.attempts[-1] if self.attempts else None
+        return counting(self.attempts)
 
     @property
     def accepted(self) -> bool:
@@ -181,7 +181,8 @@ class Report:
             for row in self.boxes
             if row.selected and row.state is not BoxState.NOT_APPLICABLE
         ]
-        loose = [Judged(each.attempts[-1].outcome) for each in self.evidence if not each.boxes]
+        counted = (counting(each.attempts) for each in self.evidence if not each.boxes)
+        loose = [Judged(last.outcome if last else None) for last in counted]
         return exit_code([*judged, *loose], complete=complete)
 
 
@@ -281,7 +282,7 @@ class _Projection:
         return Form(number, identity, part, title, form.text("site"), form.text("host"), rows)
 
     def _row(self, row: Fields, evidence: Evidence | None) -> Row:
-        latest = evidence.attempts[-1] if evidence else None
+        latest = counting(evidence.attempts) if evidence else None
         chosen = self._selected
         step = row.text("step")
         named = chosen is None or any(step == one or step.startswith(f"{one}.") for one in chosen)
@@ -304,6 +305,14 @@ class _Projection:
             evidence=evidence,
             suspect=self._history.suspects.get((row.raw("step"), row.raw("target")), ""),
         )
+
+
+def counting(attempts: tuple[Attempt, ...]) -> Attempt | None:
+    """Return the attempt that counts: the last; but a FAIL stands until another one is judged."""
+    judged = [one for one in attempts if one.outcome]
+    stands = bool(judged) and judged[-1].outcome is Outcome.FAIL
+    found = judged if stands else list(attempts)
+    return found[-1] if found else None
 
 
 def _state(row: Fields, latest: Attempt | None, *, selected: bool) -> tuple[BoxState, str]:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,8 @@ CALM = (
 )
 LIMIT_S = 180.0  # for one run; it takes 5 s alone, and longer beside others
 
-Verdicts = dict[tuple[str, str], str]
+AGAIN = 2  # at most so many more runs after one that a stall spoiled
+Verdicts = Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,14 @@ def begin(folder: Path, net: int, kill: tuple[str, int] | None = None) -> tuple[
 
 def verdicts(run: Path) -> Verdicts:
     """Return the verdict of each box of *run*."""
-    boxes = Boxes.fold(read(run))
+    boxes = Boxes.fold(read_torn(run)[0])
     last = {key: boxes.verdict(key) for key in boxes.attempts}
     return {key: verdict.outcome.value for key, verdict in last.items() if verdict is not None}
+
+
+def is_spoiled(found: Verdicts) -> bool:
+    """Say whether a machine that stalled is all that is wrong: a box is OTHER that should PASS."""
+    return set(found.values()) in ({"PASS", "OTHER"}, {"OTHER"})
 
 
 def judged(run: Path) -> Counter[tuple[str, str]]:

@@ -15,7 +15,7 @@ from harness.journal_file import NAME, read, read_torn
 from tests.fault.killed import CASES, FST, ROOT, begin, events_of, fst, site_on, verdicts
 
 NET = 195
-DOWN = 69  # the event at which a service of the undisturbed run is down
+DOWN = 84  # the event at which a service of the undisturbed run is down
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,8 @@ def test_a_retest_makes_a_new_attempt_with_its_reason(copy: Path) -> None:
     [
         (("--retest", "failed"), "a re-test needs a reason"),
         (("--retest", "B.1.1", "--reason", "why not"), "no box that was tried"),
-        (("--retest", "failed", "--reason", "why not"), "nothing is left to do"),
+        (("--retest", "failed", "--reason", "why not"), "--retest: no box is failed"),
+        (("--reason", "why not"), "a reason for nothing"),
         (("--set", "sbc.selection=hunt"), "not the settings that the run began with (none)"),
         (("--site", ROOT / "fixtures/sites/loopback.toml"), "not the site file"),
         (("--case", "Z.1"), "no such case"),

@@ -155,7 +155,7 @@ def test_prompts_of_a_rehearsal_close_themselves(lab: Lab) -> None:
     sequence = [event.type for event in lab.events]
 
     assert asked["numbers"] == ["+12125550130"] * 6
-    assert asked["does"] == "Place 6 calls, one after the other: dial +12125550130"
+    assert asked["does"] == "Place 6 calls, one after the other: dial +12125550130 each time"
     assert (answered["prompt"], answered["key"]) == (asked["prompt"], "d")
     assert (answered["who"], answered["where"]) == ("tap", "sensor")
     assert {one["rule"] for one in answered["seen"]} == {"fst-terminate"}

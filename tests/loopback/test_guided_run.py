@@ -155,6 +155,8 @@ def test_parked_case_stays_empty(tmp_path: Path) -> None:
         terminal.wait_for("then Enter")
         terminal.type("n\n")
         terminal.wait_for("parked")
+        terminal.wait_for("parked: 1 case")
+        terminal.wait_for("go on with: fst run --resume ")
         terminal.wait_for("Report: ")
         code = terminal.program.wait(LIMIT_S)
     told = events(tmp_path)
@@ -176,7 +178,8 @@ def test_interrupted_question_is_asked_again_by_a_resumed_run(tmp_path: Path) ->
         terminal.wait_for("interrupted")
         assert terminal.program.wait(LIMIT_S) == 3
     (run,) = (tmp_path / "evidence").iterdir()
-    with OnTerminal([*FST, "run", "--resume", str(run), "--guided"]) as terminal:
+    with OnTerminal([*FST, "run", "--resume", str(run)]) as terminal:  # it stays guided
+        terminal.wait_for("fst answer ")
         again = terminal.wait_for("then Enter")
         terminal.type("n\n")
         terminal.wait_for("Report: ")

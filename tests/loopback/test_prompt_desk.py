@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import pytest
 
-from fst.prompt import Kind
+from fst.prompt import Answer, Kind, Prompt
 from fst.prompt_desk import PromptDesk
 from fst.prompt_socket import PromptSocket
 from fst.prompt_wire import NAME
@@ -82,6 +82,45 @@ def test_answer_on_the_socket_counts(desk: PromptDesk, folder: Path) -> None:
     assert answer.where.startswith("socket, login ")
     assert closed["answer"]["who"] == "Ana"
     assert accepted["prompt"] == asked["prompt"]
+
+
+def test_client_that_never_reads_does_not_keep_the_desk_open(folder: Path) -> None:
+    """`fst answer` stopped by Ctrl-Z, or a page's dead connection: the run ends all the same."""
+    desk = PromptDesk([PromptSocket(folder, SystemClock())])
+    with desk, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf:
+        deaf.settimeout(0.2)
+        deaf.connect(str(folder / NAME))
+        with suppress(TimeoutError):  # until the desk takes no more: its answers are not read
+            while True:
+                deaf.sendall(b'{"type":"x"}\n' * 500)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(desk.close).result(LIMIT_S)
+
+    assert not (folder / NAME).exists()
+
+
+def test_late_answer_that_differs_is_told(folder: Path) -> None:
+    """It changes nothing, and who keeps the journal hears of it; the same again says nothing."""
+    late: list[tuple[str, str, str]] = []
+
+    def on_late(prompt: Prompt, other: Answer, first: Answer) -> None:
+        late.append((prompt.step, f"{other.key} {other.words}", first.key))
+
+    with PromptDesk([PromptSocket(folder, SystemClock())], on_late=on_late) as desk:
+        client = Client(folder)
+        future = desk.ask(a_prompt())
+        prompt_id = client.wait_for("asked")["prompt"]
+        client.send(type="answer", prompt=prompt_id, key="p")
+        client.wait_for("accepted")
+        client.send(type="answer", prompt=prompt_id, key="p")
+        client.wait_for("refused")
+        client.send(type="answer", prompt=prompt_id, key="f", words="it rang")
+        refused = client.wait_for("refused")
+        client.close()
+
+    assert future.result(LIMIT_S).key == "p"
+    assert refused["answer"]["key"] == "p"
+    assert late == [("B.2.2", "f it rang", "p")]
 
 
 def test_of_two_answers_at_once_the_first_wins(desk: PromptDesk, folder: Path) -> None:

@@ -1,50 +1,12 @@
-"""The terminal for prompts, driven for real: in a pty from inside pytest, in tmux, without any."""
+"""The terminal for prompts, driven for real: in a pty from inside pytest, and without any."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
-from tests.prompts_seen import LIMIT_S, ROOT, OnTerminal
-
-INNER = '''
-"""A case that asks, as pytest runs it: with capture of its file descriptors."""
-
-import json
-import signal
-import sys
-from pathlib import Path
-
-from fst.prompt_desk import PromptDesk
-from fst.prompt_terminal import PromptTerminal
-from harness.clock import SystemClock
-from tests.prompts_seen import a_prompt
-
-
-def test_asks():
-    print("captured, not seen")
-    found = []
-    with PromptDesk([PromptTerminal(SystemClock())]) as desk:
-        for number in (signal.SIGWINCH, signal.SIGCONT):
-            signal.signal(number, lambda *_: desk.redraw())
-        for count in range(COUNT):
-            answer = desk.ask(a_prompt(prompt_id=f"B.2.2@site1#1.{count + 1}")).result()
-            found.append([answer.key, answer.words, answer.who, answer.where])
-    Path(RESULT).write_text(json.dumps(found))
-'''
-
-
-def asking(folder: Path, count: int = 1) -> tuple[Sequence[str], Path]:
-    """Return the command of a pytest that asks *count* questions, and where the answers go."""
-    result, inner = folder / "answers.json", folder / "test_inner_asks.py"
-    inner.write_text(INNER.replace("COUNT", str(count)).replace("RESULT", repr(str(result))))
-    argv = [sys.executable, "-m", "pytest", "--capture=fd", "-p", "no:cacheprovider", "-q"]
-    return [*argv, "--rootdir", str(folder), "-c", "/dev/null", str(inner)], result
+from tests.prompts_seen import LIMIT_S, ROOT, OnTerminal, asking
 
 
 def test_terminal_answers_inside_a_pytest_that_captures(tmp_path: Path) -> None:
@@ -53,7 +15,7 @@ def test_terminal_answers_inside_a_pytest_that_captures(tmp_path: Path) -> None:
     with OnTerminal(argv) as terminal:
         shown = terminal.wait_for_prompt()
         terminal.type("pass\n")
-        refused = terminal.wait_for("no key")
+        refused = terminal.wait_for("none of the keys")
         terminal.type("f\n")
         terminal.wait_for("FAIL needs words")
         terminal.type("the phone rang\n")
@@ -130,45 +92,6 @@ def test_terminal_that_goes_away_leaves_the_run_waiting(tmp_path: Path) -> None:
     with OnTerminal(argv) as terminal:
         terminal.wait_for_prompt()
     assert not result.exists()
-
-
-def test_prompt_in_tmux(tmp_path: Path) -> None:
-    """The same works in tmux: what is asked is on its screen, what is typed arrives."""
-    if not Path("/usr/bin/tmux").exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail("tmux is missing: apt-get install tmux")
-        pytest.skip("needs tmux: apt-get install tmux")
-    argv, result = asking(tmp_path)
-    fifo = tmp_path / "screen"
-    os.mkfifo(fifo)
-    tmux = ["tmux", "-S", str(tmp_path / "tmux"), "-f", "/dev/null"]
-    command = f"env PYTHONPATH={ROOT} {' '.join(argv)}"
-    begin = ["new-session", "-d", "-x", "80", "-y", "30", "-c", str(ROOT)]
-    shown = ["pipe-pane", "-O", f"exec cat > {fifo}"]
-    gate = f"read line < {tmp_path / 'gate'}; {command}; tmux wait-for -S over; read line"
-    os.mkfifo(tmp_path / "gate")
-    subprocess.run([*tmux, *begin, gate], check=True, timeout=LIMIT_S)
-    try:
-        subprocess.run([*tmux, *shown], check=True, timeout=LIMIT_S)
-        (tmp_path / "gate").write_text("go\n")
-        with fifo.open(encoding="utf-8", errors="replace") as screen:
-            for line in screen:
-                if "then Enter" in line:
-                    break
-        pane = subprocess.run(
-            [*tmux, "capture-pane", "-p"],
-            check=True,
-            timeout=LIMIT_S,
-            capture_output=True,
-            text=True,
-        ).stdout
-        subprocess.run([*tmux, "send-keys", "f busy tone", "Enter"], check=True, timeout=LIMIT_S)
-        subprocess.run([*tmux, "wait-for", "over"], check=True, timeout=LIMIT_S)
-    finally:
-        subprocess.run([*tmux, "kill-server"], check=True, timeout=LIMIT_S)
-
-    assert "VERDICT: B.2.2, site site1, attempt 1" in pane
-    assert json.loads(result.read_text())[0][:2] == ["f", "busy tone"]
 
 
 def test_no_terminal_is_known_at_the_start() -> None:

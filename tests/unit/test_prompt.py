@@ -95,7 +95,7 @@ def test_typed_line(line: str, read: tuple[str, str] | None) -> None:
 @pytest.mark.parametrize("line", ["pass", "x", "pf", "yes p", "\x1b[A"])
 def test_typed_line_without_a_key(line: str) -> None:
     """A word that begins with the letter is not the letter."""
-    with pytest.raises(InputError, match="no key"):
+    with pytest.raises(InputError, match="none of the keys"):
         read_line(a_prompt(), line)
 
 
