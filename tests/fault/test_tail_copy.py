@@ -42,16 +42,17 @@ def module_west(cluster: Cluster) -> Iterator[Standby]:
 
 @pytest.fixture
 def west(module_west: Standby) -> Iterator[Standby]:
-    """Give the standby; what a test adds is dropped."""
+    """Give the standby; what a test adds is dropped, what was on the server before it is not."""
+    before = others(module_west)
     yield module_west
-    for name in others(module_west):
+    for name in set(others(module_west)) - set(before):
         module_west.cluster.psql(f'drop database "{name}" with (force)')
 
 
 def others(west: Standby) -> list[str]:
     """Return the databases on the server that are neither its own nor the live one."""
     sql = "select datname from pg_database where not datistemplate and datname <> 'postgres'"
-    return sorted(set(west.cluster.psql(sql).split()) - {NAME})
+    return sorted(set(west.cluster.psql(sql).splitlines()) - {NAME})
 
 
 def newest(west: Standby) -> StoredSet:
