@@ -74,7 +74,8 @@ hasync.pyz:
 # What CI takes a seeded sample of, whole: hours.
 .PHONY: soak
 soak: peers $(VENV)/installed-test
-	HASYNC_SOAK=$(KILLS) $(BIN)/python -m pytest tests/fault
+	HASYNC_SOAK=$(KILLS) $(BIN)/python -m pytest tests/fault --ignore tests/fault/test_killed_runs.py
+	FST_SOAK=1 $(BIN)/python -m pytest tests/fault/test_killed_runs.py
 KILLS ?= 2000
 
 # docs/fault-table.md from a real run of the faults, as root: some ten minutes.

@@ -14,6 +14,7 @@ from fst.host_view import HostView, Rule, clock_moved_s, same_process
 from fst.judged import Judgement, Value
 from fst.roles import PeerSpec, Roles, RoleSpec, Side, Standing
 from fst.standby_judge import settings_judged
+from fst.standby_proof import proof_judged, roles_judged
 from harness.errors import InputError
 from harness.finding import Finding, Outcome
 from harness.log_tail import LogFollower, LogLevel, LogLine
@@ -156,7 +157,8 @@ def _stayed(view: HostView, _: Roles) -> Judgement:
         names = ", ".join(_missing(view.spec, read[-1])) if read else "no listing at all"
         why = "the plan has no such wait" if wait_ns is None else f"never all running: {names}"
         return Judgement((rule.open(why),))
-    span = [one for one in read if one.at_ns <= wait_ns + view.gap_ns]
+    begin_ns = view.history.begin_ns(view.host.target, STAY_UP)
+    span = [one for one in read if one.at_ns <= begin_ns + wait_ns + view.gap_ns]  # from zero on
     restarted, gone, notes = _changes(view, first, [s for s in span if s.at_ns >= first.at_ns])
     values: dict[str, Value] = {
         "processes_missing": (len(gone), ()),
@@ -165,7 +167,7 @@ def _stayed(view: HostView, _: Roles) -> Judgement:
     words = [f"{name} was started anew" for name in restarted] + [
         f"{name} is gone" for name in gone
     ]
-    hole = view.hole(tuple(one.at_ns for one in span), wait_ns)
+    hole = view.hole(tuple(one.at_ns for one in span), wait_ns, begin_ns)
     findings = []
     if words:
         findings.append(rule.broken("; ".join(words)))
@@ -174,7 +176,8 @@ def _stayed(view: HostView, _: Roles) -> Judgement:
         values = {name: value if value[0] else (None, ()) for name, value in values.items()}
     if not findings:
         seconds = wait_ns / NS
-        findings.append(rule.held(f"the same in {len(span)} samples over {seconds:.1f} s"))
+        anew = f", begun anew {begin_ns / NS:.1f} s in" if begin_ns else ""
+        findings.append(rule.held(f"the same in {len(span)} samples over {seconds:.1f} s{anew}"))
     return Judgement(tuple(findings), values, (), tuple(notes))
 
 
@@ -194,7 +197,7 @@ def _changes(
                     f"{spec.name}: {begun.pid} is now {own[0].pid}, {now.at_ns / NS:.1f} s in"
                 )
                 break
-        if not spec.of(span[-1].processes or ()):
+        if span and not spec.of(span[-1].processes or ()):  # none: the host was seen too late
             gone.append(spec.name)
             last = max(one.at_ns for one in span if spec.of(one.processes or ()))
             notes.append(f"{spec.name}: {begun.pid} last seen {last / NS:.1f} s in")
@@ -257,10 +260,12 @@ def _doubts(view: HostView, follower: LogFollower, wait_ns: int) -> list[str]:
         if output.exit_code == 0 and "tail" in output.argv and view.spec.log in output.argv
     ]
     doubts = list(follower.doubts)
+    begin_ns = view.history.begin_ns(view.host.target, STAY_CLEAN)
+    read_ns = max(at, default=0) - begin_ns
     if not follower.seen and not doubts:
         doubts.append(f"{view.spec.log} was never there")
-    elif follower.seen and max(at, default=0) < wait_ns:
-        doubts.append(f"read for {max(at, default=0) / NS:.1f} s of {wait_ns / NS:.1f} s only")
+    elif follower.seen and read_ns < wait_ns:
+        doubts.append(f"read for {max(0, read_ns) / NS:.1f} s of {wait_ns / NS:.1f} s only")
     return doubts
 
 
@@ -269,10 +274,27 @@ def _listed(line: LogLine) -> str:
     return f"line {line.number}{rotated}: {line.text}"
 
 
+# A.2 ----------------------------------------------------------------------------------------------
+
+
+def _set_up(view: HostView, _: Roles) -> Judgement:
+    """Judge the settings, and the roles that are declared where the profile can ask for them."""
+    judged = settings_judged(view)
+    if view.profile.status_of(view.host.role) is None:
+        return judged
+    return replace(judged, findings=(*judged.findings, *roles_judged(view)))
+
+
+def _kept_up(view: HostView, roles: Roles) -> Judgement:
+    """Judge by what the pair says of itself; where the profile cannot ask it, by its copies."""
+    asked = view.profile.status_of(view.host.role)
+    return copies_judged(view, roles) if asked is None else proof_judged(view, roles)
+
+
 JUDGES: Mapping[str, Callable[[HostView, Roles], Judgement]] = {
     "A.1.1": _started,
     "A.1.2": _stayed,
     "A.1.3": _log,
-    "A.2.1": lambda view, _: settings_judged(view),
-    "A.2.2": copies_judged,
+    "A.2.1": _set_up,
+    "A.2.2": _kept_up,
 }

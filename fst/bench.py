@@ -3,11 +3,12 @@
 In the lab these are simulated; the exercises and the checks do not know the difference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from enumtest.policy import Rule
+from fst.debts import Debt
 from fst.observation import Mark, MarkKind
 from fst.site import SbcTable, Site, SiteFile
 
@@ -75,4 +76,16 @@ class Bench(Protocol):
 
     async def wait(self, duration_ns: int) -> None:
         """Let time go by: a hold-down is being waited for."""
+        ...
+
+    async def observe_up(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Ask each of *names*; return what was seen of those that serve, in words."""
+        ...
+
+    async def observe_rules(self) -> tuple[str, ...]:
+        """Return the names of the policy rules that are in force."""
+        ...
+
+    async def restore(self, debts: Sequence[Debt]) -> None:
+        """Undo what *debts* of this bench tell of, and pay those that are seen to be undone."""
         ...

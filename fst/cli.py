@@ -4,25 +4,24 @@ Results on stdout, talk on stderr. Exit 0: every automatic box that was selected
 PASS; 1: a FAIL; 2: what was given is wrong; 3: not everything could be judged.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from fst.cli_answer import answer
+from fst.cli_record import accept, caveat, comment, declare, status, witness
+from fst.cli_runs import abort, handover, restore, run
 from fst.doctor import doctor
 from fst.lab.cli import app as lab_app
 from fst.matrix import as_text, lint_text
 from fst.plan import Plan, default_plan, parse_plan
-from fst.report.results import render
-from fst.report.write import HTML, write_reports
-from fst.run_command import print_boxes, run_cases
+from fst.report.write import write_reports
 from fst.run_folder import changed_attachments
-from fst.session import Session, matrix_of, read_site_file
+from fst.site_reading import matrix_of, read_site_file
 from harness.command_line import EXIT_OTHER, run_app
 from harness.errors import InputError
-from harness.journal_file import read_torn
+from harness.journal_file import check_anchor, read_torn
 
 app = typer.Typer(
     add_completion=False,
@@ -35,6 +34,21 @@ site_app = typer.Typer(no_args_is_help=True, help="Work with site files.")
 app.add_typer(site_app, name="site")
 app.add_typer(lab_app, name="lab")
 app.command(epilog="Example: fst doctor --site fixtures/sites/loopback.toml")(doctor)
+app.command(epilog="Example: fst run --site fixtures/sites/loopback.toml --set sbc.selection=hunt")(
+    run
+)
+app.command(epilog="Example: fst answer evidence/20261122T160503Z")(answer)
+app.command(epilog="Example: fst abort evidence/20261122T160503Z")(abort)
+app.command(epilog="Example: fst restore evidence/20261122T160503Z")(restore)
+app.command(epilog="Example: fst handover evidence/20261122T160503Z --to 'B. Tester'")(handover)
+app.command(epilog="Example: fst status evidence/20261122T160503Z --json")(status)
+app.command(epilog="Example: fst declare RUN A.1.1 site1/enum1 pass --by 'T. Ester'")(declare)
+app.command(epilog="Example: fst comment RUN B.3.4 site1 --words 'The SBC restarted'")(comment)
+app.command(epilog="Example: fst caveat RUN B.3.4 site1 --words 'Tried with two servers'")(caveat)
+app.command(epilog="Example: fst witness RUN B.3.4 site1 --by 'W. Itness' --says pass")(witness)
+app.command(epilog="Example: fst accept RUN B.3.4 site1 --by 'C. Ustomer' --email reply.eml")(
+    accept
+)
 
 SiteOption = Annotated[Path, typer.Option("--site", metavar="FILE", help="Site file (TOML).")]
 SetOption = Annotated[
@@ -47,39 +61,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout."
 def main(argv: list[str] | None = None) -> int:
     """Run the command in *argv* (None: that of this process), and return its exit code."""
     return run_app(app, argv, "fst")
-
-
-@app.command(epilog="Example: fst run --site fixtures/sites/loopback.toml --set sbc.selection=hunt")
-def run(  # noqa: PLR0913 - each option is a parameter
-    *,
-    site: SiteOption,
-    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("evidence"),
-    settings: SetOption = None,
-    mark: Annotated[str, typer.Option("-m", metavar="MARK", help="Only these: enum, …")] = "",
-    case: Annotated[
-        list[str] | None,
-        typer.Option("--case", metavar="ID", help="Only this case or part (B.3.4, B.3); repeat."),
-    ] = None,
-    complete: Annotated[
-        bool, typer.Option(help="Boxes that wait for a person count as missing (exit 3).")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Run the cases of the plan at a site; write journal, captures and reports.
-
-    Everything is kept in a new folder below --out. Nothing outside this machine is touched by a
-    site file with mode = "lab".
-    """
-    talk = Console(stderr=True)
-    session = Session(site, out=out, settings=settings or (), chosen=case or ())
-    report = run_cases(session, mark=mark, console=talk)
-    folder = out if session.folder is None else session.folder.path
-    if as_json:
-        typer.echo(json.dumps(render(report), ensure_ascii=False, indent=1))
-    else:
-        print_boxes(report, Console())
-        typer.echo(f"Report: {folder / HTML}")
-    raise typer.Exit(report.exit_code(complete=complete))
 
 
 @app.command(epilog="Example: fst plan --site fixtures/sites/two-site.toml")
@@ -118,10 +99,14 @@ def _plan_of(path: Path) -> Plan:
 def report(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]) -> None:
     """Make the reports of a run again, from its journal; say what is not as it was recorded.
 
-    Exit 3 when a capture is missing or was changed, or the journal's last line is torn.
+    Exit 3 when a file is missing or was changed, or the journal was cut or its last line is torn.
     """
     events, torn_bytes = read_torn(folder)
     doubts = changed_attachments(folder, events)
+    try:
+        check_anchor(events, folder)
+    except InputError as error:
+        doubts.append(str(error))
     if torn_bytes:
         doubts.append(f"journal.jsonl: its last line is torn ({torn_bytes} bytes left out)")
     for path in write_reports(folder, events):

@@ -18,7 +18,7 @@ from harness.cron import parse_crontab
 from harness.errors import InputError
 from harness.finding import Finding, Outcome
 from harness.host_files import HASH, FileFact, parse_hashes
-from harness.snapshot import HostSnapshot
+from harness.snapshot import HostClock, HostSnapshot
 
 MAX_SKEW_S = 5.0  # between the clocks of a pair: copies keep the time of where they were made
 COPY_ALLOWANCE_NS = 900 * NS  # from when a copy is due until it must be there: dump, send, import
@@ -69,7 +69,7 @@ def copies_judged(view: HostView, roles: Roles) -> Judgement:
     except InputError as error:
         return Judgement((rule.open(str(error)),))
     active, standby = ends[Standing.ACTIVE], ends[Standing.STANDBY]
-    skew = _skew(active, standby)
+    skew = clocks_agree(active.last.clock, standby.last.clock)
     age = _age_s(standby) if skew.outcome is Outcome.PASS else None
     judge = _arriving if view.host.standing is Standing.STANDBY else _sending
     findings, renewed = judge(view, active, standby)
@@ -106,9 +106,9 @@ def _name(path: str, copies: Copies) -> str:
     return name if wanted else ""
 
 
-def _skew(active: _End, standby: _End) -> Finding:
+def clocks_agree(a: HostClock | None, b: HostClock | None) -> Finding:
+    """Return whether the clocks of a pair, active and standby, are the same within 5 s."""
     rule = Rule("copies.clocks", f"the pair's clocks differ by at most {MAX_SKEW_S:g} s")
-    a, b = active.last.clock, standby.last.clock
     if a is None or b is None:
         return rule.open("a clock could not be read")
     skew_s = b.offset_s - a.offset_s
@@ -144,7 +144,7 @@ def _sending(view: HostView, active: _End, standby: _End) -> tuple[list[Finding]
     there = standby.sizes
     sent = [name for name in made if (name, sizes[name]) in there]
     end_ns = active.rounds[-1][0]
-    late = [n for n in made if n not in sent and made[n] + _allowance_ns(view) <= end_ns]
+    late = [n for n in made if n not in sent and made[n] + allowance_ns(view) <= end_ns]
     if late:
         return [rule.broken(f"{len(late)} of {len(made)} not sent, such as {late[0]}")], len(sent)
     if not sent:
@@ -164,7 +164,7 @@ def _none(
 ) -> tuple[list[Finding], int | None]:
     """Judge that nothing was copied: FAIL only when a copy was due."""
     begin_ns = max(active.rounds[0][0], standby.rounds[0][0])
-    end_ns = min(active.rounds[-1][0], standby.rounds[-1][0]) - _allowance_ns(view)
+    end_ns = min(active.rounds[-1][0], standby.rounds[-1][0]) - allowance_ns(view)
     every_ns = view.history.sync_every_ns
     if every_ns is not None:
         due = max(0, end_ns - begin_ns) // every_ns if end_ns >= begin_ns else 0
@@ -203,7 +203,8 @@ def _scheduled(view: HostView, active: _End, begin_ns: int, end_ns: int) -> tupl
     return len(times), ", ".join(schedules) or "no schedule was found"
 
 
-def _allowance_ns(view: HostView) -> int:
+def allowance_ns(view: HostView) -> int:
+    """Return how long after it was due a copy may still be on its way."""
     every_ns = view.history.sync_every_ns
     return COPY_ALLOWANCE_NS if every_ns is None else LAB_ALLOWANCE_PERIODS * every_ns
 

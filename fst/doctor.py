@@ -24,8 +24,8 @@ from fst.doctor_machine import TOOLS, Moment, Program, Rights
 from fst.doctor_report import Check, exit_code, mend_lines, render, summary, table
 from fst.lab.places import try_place
 from fst.plan import default_plan
-from fst.session import read_site_file
 from fst.site import SiteFile
+from fst.site_reading import read_site_file
 from harness.clock import Clock, SystemClock
 from harness.errors import ToolError
 from harness.regex import Match

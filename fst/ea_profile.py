@@ -23,6 +23,7 @@ from harness.host_files import ENV, STAT
 
 FILE = "fst/data/ea-profiles.toml"
 KEY_KINDS = ("ed25519", "ecdsa", "rsa")  # ssh-keygen's defaults over the years
+STATUS_LIMIT_S = 30  # for one answer; a real one takes less than 1 s
 Argv = tuple[str, ...]
 
 
@@ -122,12 +123,28 @@ class Copies(_Table):
     pattern: Pattern  # of their names
 
 
+class StatusOf(_Table):
+    """Which program tells the state of the pair, by role, and the account that may ask it."""
+
+    role: HostRole
+    program: FilePath
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")]
+
+    @property
+    def command(self) -> Argv:
+        """Return the question: as the account that its files belong to, ended past its time."""
+        bounded = ("timeout", "-k", "5", str(STATUS_LIMIT_S))
+        asks = (self.program, "status", "--json")
+        return (*ENV, "runuser", "-u", self.user, "--", *bounded, *asks)
+
+
 class Profile(_Table):
-    """One way to keep a warm standby."""
+    """One way to keep a warm standby; of a kind of server copies are listed, or it is asked."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
     title: str
-    copies: tuple[Copies, ...]
+    copies: tuple[Copies, ...] = ()
+    status: tuple[StatusOf, ...] = ()
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)]
 
     def settings_of(self, role: HostRole) -> tuple[Setting, ...]:
@@ -138,11 +155,16 @@ class Profile(_Table):
         """Return where its copies lie."""
         return next((one for one in self.copies if one.role is role), None)
 
+    def status_of(self, role: HostRole) -> StatusOf | None:
+        """Return what tells the state of the pair; None: copies do."""
+        return next((one for one in self.status if one.role is role), None)
+
     def commands(self, role: HostRole) -> tuple[Argv, ...]:
-        """Return all commands that show the settings of a kind of server, each once."""
-        own = self.settings_of(role)
+        """Return all commands that show settings and state of a kind of server, each once."""
+        own, status = self.settings_of(role), self.status_of(role)
         paths = dict.fromkeys(path for one in own for path in one.paths)
         found = [argv for one in own for argv in one.commands]
+        found += [status.command] if status else []
         return tuple(dict.fromkeys([(*STAT, *paths), *found])) if paths else tuple(found)
 
 

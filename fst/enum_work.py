@@ -4,14 +4,17 @@ An exercise is recorded once and may serve several cases (B.3.1 and B.3.2 look a
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fst.bench import Bench, Recording
+from fst.debts import Debt, Ledger
 from fst.evidence import Evidence, declared, notes
 from fst.exercises import Exercise
+from fst.fact_book import Facts
+from fst.guided import Again, Guide
 from fst.judgement import judge
 from fst.lab.bench import LabBench, Recorder, TapRecorder
 from fst.lab.servers import LabServers, StubServers
@@ -19,6 +22,7 @@ from fst.lab.tap import Tap
 from fst.matrix import Case
 from fst.observation import Mark, Observation, enum_endpoints
 from fst.plan import Scope
+from fst.prompt import Parked
 from fst.run_folder import RunFolder
 from fst.site import Lab, SbcTable, Site, SiteFile
 from fst.strip import strip
@@ -66,12 +70,14 @@ class EnumWork:
         clock: Clock,
         engine: RegexEngine,
         loop: asyncio.Runner,
+        ledger: Ledger,
         parts: Mapping[str, LabParts] | None = None,
+        guide: Guide | None = None,
     ) -> None:
-        """Keep the parts; *parts* are by "site/sbc"."""
+        """Keep the parts; *parts* are by "site/sbc". What is owed is kept in *ledger*."""
         self._file, self._dial_plan, self._folder = file, dial_plan, folder
         self._clock, self._engine, self._loop = clock, engine, loop
-        self._parts = parts or {}
+        self._parts, self._ledger, self._guide = parts or {}, ledger, guide
         self._benches: dict[str, SbcBench] = {}
         self._recorded: dict[tuple[str, str], Recorded] = {}
         self._failed: dict[tuple[str, str], HarnessError] = {}
@@ -81,6 +87,16 @@ class EnumWork:
         benches, self._benches = self._benches, {}
         for one in benches.values():
             self._loop.run(one.bench.stop())
+
+    def restore(self, debts: Sequence[Debt]) -> None:
+        """Undo what *debts* of an earlier process tell of, with the lab brought up; pay them."""
+        for site in self._file.sites:
+            for sbc in site.sbcs:
+                own = {f"{site.name}/{name}" for name in (sbc.name, *sbc.enum_servers)}
+                left = {debt.id for debt in self._ledger.owed}
+                found = [debt for debt in debts if debt.target in own and debt.id in left]
+                if found:
+                    self._loop.run(self.bench(site, sbc).bench.restore(found))
 
     def evidence(self, case: Case, exercise: Exercise) -> tuple[Evidence, ...]:
         """Carry *exercise* out at every SBC that *case* concerns, and judge what was recorded."""
@@ -111,6 +127,17 @@ class EnumWork:
             strip(recorded.seen),
         )
 
+    def look(self, targets: Sequence[str]) -> Mapping[str, Facts]:
+        """Return what is known now of those of *targets* that an SBC asks."""
+        found: dict[str, Facts] = {}
+        for site in self._file.sites:
+            for sbc in site.sbcs:
+                names = [name for name in sbc.enum_servers if f"{site.name}/{name}" in targets]
+                if names:
+                    told = self._loop.run(self.bench(site, sbc).bench.facts(names))
+                    found |= {target: Facts(values) for target, values in told.items()}
+        return found
+
     def observe(self, site: Site, sbc: SbcTable, exercise: Exercise) -> Recorded:
         """Carry *exercise* out at *sbc*, unless it was in this run already, and read its file."""
         where, name = f"{site.name}/{sbc.name}", exercise.__name__
@@ -121,11 +148,21 @@ class EnumWork:
             raise self._failed[where, name]
         try:
             recorded = self._record(site, sbc, exercise, where)
+        except Parked as parked:  # its other cases would ask the same person for the same calls
+            self._failed[where, name] = parked
+            raise
+        except Again:  # nothing has failed: it is carried out at once
+            raise
         except HarnessError as error:
             self._failed[where, name] = error
             raise
         self._recorded[where, name] = recorded
         return recorded
+
+    def forget(self, exercise: Exercise) -> None:
+        """Have *exercise* carried out anew, at every SBC, by the next case that rests on it."""
+        for key in [key for key in self._recorded if key[1] == exercise.__name__]:
+            del self._recorded[key]
 
     def _record(self, site: Site, sbc: SbcTable, exercise: Exercise, where: str) -> Recorded:
         """Carry *exercise* out, and read what was captured."""
@@ -133,7 +170,10 @@ class EnumWork:
         bench.marks.clear()
         self._folder.journal.append("exercise.start", exercise=name, sbc=where)
         stem = f"{site.name}-{sbc.name}-{name.replace('_', '-')}"
-        recording = self._loop.run(_carry_out(bench.bench, exercise, stem))
+        at: Bench = bench.bench
+        if self._guide is not None:
+            at = self._guide.around(bench.bench, bench.tap)
+        recording = self._loop.run(_carry_out(at, exercise, stem))
         path = Path(recording.path)
         seen = Observation(
             exercise=name,
@@ -180,6 +220,7 @@ class EnumWork:
             clock=self._clock,
             engine=self._engine,
             on_mark=on_mark,
+            ledger=self._ledger,
         )
         return SbcBench(bench, tap, marks)
 

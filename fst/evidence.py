@@ -18,6 +18,7 @@ class Evidence:
     attachments: tuple[Mapping[str, Any], ...]
     steps: tuple[Mapping[str, Any], ...] = ()  # what was done, and notes for people: `text`, …
     strip: Mapping[str, Any] | None = None
+    facts: tuple[Mapping[str, Any], ...] = ()  # what its host was like: `fst.facts`
 
 
 def declared(step: Step, judged: Judgement) -> tuple[Measurement, ...]:

@@ -7,14 +7,14 @@ anew each time; what could not be read stays visible as unread.
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from fst.ea_profile import Argv, Profile
 from fst.plan import HostRole, Plan
 from fst.roles import RoleSpec, Standing
-from fst.site import SiteFile
+from fst.site import MAX_LOSS_S, SiteFile
 from harness.command import CommandOutput
 from harness.errors import InputError
 from harness.host_files import ENV, LIST, parse_listing
@@ -75,6 +75,12 @@ class HostHistory:
     sync_every_ns: int | None  # a lab's; None: the schedules in the crontabs hold
     samples: tuple[Sample, ...]
     once: tuple[Sample, ...]  # starts, settings and hashes, each taken once
+    begins_ns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # waits begun anew
+    max_loss_s: int = MAX_LOSS_S  # of data, that the site file allows when the active site is lost
+
+    def begin_ns(self, target: str, wait: str) -> int:
+        """Return when a wait began on a host for good: at zero, unless it was begun anew."""
+        return self.begins_ns.get(target, {}).get(wait, 0)
 
     def host(self, target: str) -> WatchedHost:
         """Return the host at *target*.
@@ -120,6 +126,7 @@ class HostHistory:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; each output's text stands once, under its SHA-256."""
         texts: dict[str, str] = {}
+        anew = {target: dict(waits) for target, waits in self.begins_ns.items()}
         return {
             "schema": SCHEMA,
             "hosts": [
@@ -133,8 +140,10 @@ class HostHistory:
             "started_ns": self.started_ns,
             "started": self.started,
             "sync_every_ns": self.sync_every_ns,
-            "samples": [_sample_json(one, texts) for one in self.samples],
-            "once": [_sample_json(one, texts) for one in self.once],
+            "max_loss_s": self.max_loss_s,
+            **({"begins_ns": anew} if anew else {}),
+            "samples": [sample_json(one, texts) for one in self.samples],
+            "once": [sample_json(one, texts) for one in self.once],
             "texts": texts,
         }
 
@@ -153,7 +162,8 @@ class HostHistory:
             raise InputError("not a host history", file=file, value=repr(error)) from error
 
 
-def _sample_json(sample: Sample, texts: dict[str, str]) -> dict[str, Any]:
+def sample_json(sample: Sample, texts: dict[str, str]) -> dict[str, Any]:
+    """Return *sample* as JSON values; the texts that it names are put into *texts*."""
     outputs = []
     for one in sample.outputs:
         row: dict[str, Any] = {"argv": list(one.argv), "exit": one.exit_code, "at_ns": one.at_ns}
@@ -173,12 +183,7 @@ def _sample_json(sample: Sample, texts: dict[str, str]) -> dict[str, Any]:
 def _history(found: Any) -> HostHistory:  # noqa: ANN401 - JSON values
     if found["schema"] != SCHEMA:
         raise InputError("another format", field="schema", value=found["schema"])
-    texts = {}
-    for name, text in found["texts"].items():
-        content = text.encode("utf-8", "surrogateescape")
-        if hashlib.sha256(content).hexdigest() != name:
-            raise InputError("not the text that was recorded", field=f"texts.{name}", value=text)
-        texts[name] = content
+    texts = texts_of(found["texts"])
     hosts = tuple(
         WatchedHost(
             _typed(one["target"], str),
@@ -198,12 +203,33 @@ def _history(found: Any) -> HostHistory:  # noqa: ANN401 - JSON values
         started_ns=_typed(found["started_ns"], int),
         started=_typed(found["started"], bool),
         sync_every_ns=None if every is None else _typed(every, int),
-        samples=tuple(_sample(one, texts) for one in found["samples"]),
-        once=tuple(_sample(one, texts) for one in found["once"]),
+        samples=tuple(parse_sample(one, texts) for one in found["samples"]),
+        once=tuple(parse_sample(one, texts) for one in found["once"]),
+        begins_ns={
+            _typed(target, str): {_typed(name, str): _typed(at, int) for name, at in waits.items()}
+            for target, waits in found.get("begins_ns", {}).items()
+        },
+        max_loss_s=_typed(found.get("max_loss_s", MAX_LOSS_S), int),
     )
 
 
-def _sample(found: Any, texts: Mapping[str, bytes]) -> Sample:  # noqa: ANN401 - JSON values
+def texts_of(found: Mapping[str, str]) -> dict[str, bytes]:
+    """Return outputs by their SHA-256.
+
+    Raises:
+        InputError: a text is not the one that its name says.
+    """
+    texts = {}
+    for name, text in found.items():
+        content = text.encode("utf-8", "surrogateescape")
+        if hashlib.sha256(content).hexdigest() != name:
+            raise InputError("not the text that was recorded", field=f"texts.{name}", value=text)
+        texts[name] = content
+    return texts
+
+
+def parse_sample(found: Any, texts: Mapping[str, bytes]) -> Sample:  # noqa: ANN401 - JSON values
+    """Return the sample that `sample_json` wrote; KeyError or TypeError when it is none."""
     outputs = tuple(
         CommandOutput(
             argv=tuple(_typed(part, str) for part in one["argv"]),

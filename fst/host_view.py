@@ -35,14 +35,15 @@ class HostView:
         """Return how far apart two samples may be."""
         return max(GAP_PERIODS * self.history.period_ns, GAP_FLOOR_NS)
 
-    def hole(self, seen_ns: tuple[int, ...], wait_ns: int) -> str:
-        """Return where, from zero to the end of a wait, nothing was seen for too long; or ""."""
-        marks = (0, *(at for at in seen_ns if at <= wait_ns + self.gap_ns))
+    def hole(self, seen_ns: tuple[int, ...], wait_ns: int, begin_ns: int = 0) -> str:
+        """Return where, in a wait from *begin_ns* on, nothing was seen for too long; or ""."""
+        end_ns = begin_ns + wait_ns
+        marks = (begin_ns, *(at for at in seen_ns if begin_ns < at <= end_ns + self.gap_ns))
         for before, after in pairwise(marks):
             if after - before > self.gap_ns:
                 return f"nothing was seen from {before / NS:.1f} to {after / NS:.1f} s"
-        if marks[-1] < wait_ns:
-            return f"seen for {marks[-1] / NS:.1f} s of {wait_ns / NS:.1f} s only"
+        if marks[-1] < end_ns:
+            return f"seen for {(marks[-1] - begin_ns) / NS:.1f} s of {wait_ns / NS:.1f} s only"
         return ""
 
 

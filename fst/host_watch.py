@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Protocol
 
 from fst.ea_profile import Profile
 from fst.host_history import (
@@ -24,7 +25,7 @@ from harness.clock import Clock
 from harness.command import CommandOutput, HostAccess
 from harness.errors import InputError
 from harness.host_files import HASH, parse_listing
-from harness.log_tail import LogFollower
+from harness.log_tail import LogFollower, replay
 from harness.snapshot import ServiceState
 
 PERIOD_S = 5.0  # between two samples at a site
@@ -43,6 +44,60 @@ class Progress:
     hosts: int
 
 
+class Keeper(Protocol):
+    """Keeps what a watch takes, and says how long it goes on."""
+
+    def began(self, started_ns: int) -> None:
+        """Note that the shared clock stands at zero, and the wall time when the start began."""
+        ...
+
+    def took_once(self, sample: Sample) -> None:
+        """Keep what is asked for once: marks, starts, settings, hashes."""
+        ...
+
+    def took(self, sample: Sample) -> None:
+        """Keep a sample of a round."""
+        ...
+
+    def is_over(self, target: str, since_ns: int) -> bool:
+        """Say whether a host need not be watched any more, after a sample begun then."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a watch that goes on took already, before its program ended."""
+
+    started_ns: int
+    since_ns: int  # now, on the shared clock
+    samples: tuple[Sample, ...]
+    once: tuple[Sample, ...]
+
+
+class _UntilLongest:
+    """Keeps nothing; a watch of one program lasts as long as its longest wait."""
+
+    def __init__(self, wait_ns: int) -> None:
+        self._wait_ns = wait_ns
+
+    def began(self, started_ns: int) -> None:
+        pass
+
+    def took_once(self, sample: Sample) -> None:
+        pass
+
+    def took(self, sample: Sample) -> None:
+        pass
+
+    def is_over(self, target: str, since_ns: int) -> bool:  # noqa: ARG002 - all hosts alike
+        return since_ns >= self._wait_ns
+
+
+def period_of(scale: float) -> int:
+    """Return the nanoseconds between two samples of a host, with waits divided by *scale*."""
+    return round(max(PERIOD_S / scale, MIN_PERIOD_S) * NS)
+
+
 async def watch(  # noqa: PLR0913 - a watch has these parts
     accesses: Mapping[str, HostAccess],
     hosts: Sequence[WatchedHost],
@@ -56,17 +111,29 @@ async def watch(  # noqa: PLR0913 - a watch has these parts
     period_s: float | None = None,
     sync_every_s: float | None = None,
     on_round: Callable[[Progress], None] | None = None,
+    keeper: Keeper | None = None,
+    earlier: Earlier | None = None,
 ) -> HostHistory:
     """Return the history of *hosts* from now until the longest of *waits_ns* is over.
 
     With *start* the services of those that are to run are started first (never one that stands by).
     *scale* only says by what the waits were divided; *sync_every_s* is how often a lab copies.
+    *keeper* is told of everything at once, and may let it last longer; a watch that goes on from an
+    *earlier* one starts nothing, and its shared clock runs on.
     """
-    period_ns = round((period_s or max(PERIOD_S / scale, MIN_PERIOD_S)) * NS)
-    loop = _Watch(accesses, roles, profile, clock, period_ns, longest_ns(waits_ns))
-    started_ns = clock.wall_ns()
-    every = await asyncio.gather(*(loop.before(host, start=start) for host in hosts))
-    loop.zero_ns = clock.monotonic_ns()
+    period_ns = period_of(scale) if period_s is None else round(period_s * NS)
+    keeper = keeper or _UntilLongest(longest_ns(waits_ns))
+    loop = _Watch(accesses, roles, profile, clock, period_ns, longest_ns(waits_ns), keeper)
+    started_ns = clock.wall_ns() if earlier is None else earlier.started_ns
+    if earlier is None:
+        every = await asyncio.gather(*(loop.before(host, start=start) for host in hosts))
+        loop.zero_ns = clock.monotonic_ns()
+        keeper.began(started_ns)
+        before: tuple[Sample, ...] = ()
+    else:
+        loop.zero_ns = clock.monotonic_ns() - earlier.since_ns
+        loop.go_on(hosts, earlier)
+        every, before = list(earlier.once), earlier.samples
     runs = await asyncio.gather(*(loop.follow(host, len(hosts), on_round) for host in hosts))
     ends = await asyncio.gather(*(loop.settings(host) for host in hosts))
     last = {samples[-1].host: loop.sizes(samples[-1]) for samples in runs}
@@ -80,7 +147,7 @@ async def watch(  # noqa: PLR0913 - a watch has these parts
         started_ns=started_ns,
         started=start,
         sync_every_ns=None if sync_every_s is None else round(sync_every_s * NS),
-        samples=tuple(sorted(chain(*runs), key=lambda one: (one.round, one.host))),
+        samples=tuple(sorted(chain(before, *runs), key=lambda one: (one.round, one.host))),
         once=(*every, *ends, *hashed),
     )
 
@@ -96,9 +163,12 @@ class _Watch:
         clock: Clock,
         period_ns: int,
         wait_ns: int,
+        keeper: Keeper,
     ) -> None:
         """Keep the parts."""
         self.zero_ns = 0
+        self._keeper = keeper
+        self._next_round: dict[str, int] = {}  # by target, of a watch that goes on
         self._accesses, self._roles, self._profile = accesses, roles, profile
         self._clock, self._period_ns, self._wait_ns = clock, period_ns, wait_ns
         self._logs: dict[str, LogFollower] = {}
@@ -119,25 +189,40 @@ class _Watch:
         _take(follower, outputs[0])
         if start and spec.state is ServiceState.RUNNING:
             outputs.append(await access.run("service", spec.service, "start"))
-        return Sample(host.target, 0, 0, tuple(outputs))
+        return self._once(Sample(host.target, 0, 0, tuple(outputs)))
+
+    def go_on(self, hosts: Sequence[WatchedHost], earlier: Earlier) -> None:
+        """Bring each log's follower to where the earlier watch left it."""
+        for host in hosts:
+            own = [one for one in earlier.samples if one.host == host.target]
+            taken = [one for one in (*earlier.once, *own) if one.host == host.target]
+            follower = LogFollower(self._spec(host).log)
+            outputs = [output for one in taken for output in one.outputs]
+            self._logs[host.target] = replay(follower, outputs)
+            self._next_round[host.target] = max((one.round + 1 for one in own), default=0)
+
+    def _once(self, sample: Sample) -> Sample:
+        self._keeper.took_once(sample)
+        return sample
 
     async def follow(
         self, host: WatchedHost, hosts: int, on_round: Callable[[Progress], None] | None
     ) -> list[Sample]:
-        """Sample one host each period, until a sample was begun after the wait was over."""
+        """Sample one host each period, until the keeper needs no more."""
         samples: list[Sample] = []
-        number = 0
+        number = max(self._next_round.get(host.target, 0), self._since_ns() // self._period_ns)
         while True:
             await asyncio.sleep(max(0, number * self._period_ns - self._since_ns()) / NS)
             async with self._free:
                 sample = await self._sample(host, number)
             samples.append(sample)
+            self._keeper.took(sample)
             before_ns = min(self._newest_ns.values(), default=0)
             self._newest_ns[host.target] = sample.since_ns
             behind_ns = min(self._newest_ns.values())
             if on_round is not None and len(self._newest_ns) == hosts and behind_ns > before_ns:
                 on_round(Progress(behind_ns, self._wait_ns, hosts))
-            if sample.since_ns >= self._wait_ns:
+            if self._keeper.is_over(host.target, sample.since_ns):
                 return samples
             number = max(number + 1, self._since_ns() // self._period_ns)  # late ones are left out
 
@@ -160,7 +245,7 @@ class _Watch:
         """Take the settings of the warm standby."""
         access, since_ns = self._accesses[host.target], self._since_ns()
         outputs = [await access.run(*argv) for argv in self._profile.commands(host.role)]
-        return Sample(host.target, 0, since_ns, tuple(outputs))
+        return self._once(Sample(host.target, 0, since_ns, tuple(outputs)))
 
     def sizes(self, sample: Sample) -> Mapping[str, tuple[int, int]]:
         """Return path to time and size of the copies that a round listed."""
@@ -186,7 +271,7 @@ class _Watch:
         both = [p for p, (_, size) in own.items() if (p.rpartition("/")[2], size) in elsewhere]
         newest = sorted(both, key=lambda path: (own[path][0], path))[-MAX_HASHED:]
         outputs = [await self._accesses[host.target].run(*HASH, *newest)] if newest else []
-        return Sample(host.target, 0, since_ns, tuple(outputs))
+        return self._once(Sample(host.target, 0, since_ns, tuple(outputs)))
 
 
 def _take(follower: LogFollower, output: CommandOutput) -> None:

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from fst.bench import Recording
+from fst.debts import DebtKind, Ledger
 from fst.enum_work import EnumWork
 from fst.evidence import Evidence, declared, notes
 from fst.exercises import span_traffic
+from fst.lab.observe import pay_captures
 from fst.lab.span import Span
 from fst.matrix import Case
 from fst.plan import HostRole, Scope
 from fst.probe_judgement import ProbeData, SpanSeen, judge_ports, judge_probe
-from fst.run_folder import RunFolder
+from fst.run_folder import RunFolder, unused
 from fst.site import Host, Lab, SbcTable, Site, SiteFile
 from harness.capture_file import read
 from harness.dialplan import DialPlan
@@ -46,11 +48,14 @@ class ProbeWork:
         loop: asyncio.Runner,
         enum: EnumWork,
         site_folder: Path,
+        ledger: Ledger,
     ) -> None:
         """Keep the parts; *enum* has the benches that the calls come from."""
+        self._ledger = ledger
         self._file, self._dial_plan, self._folder = file, dial_plan, folder
         self._loop, self._enum, self._site_folder = loop, enum, site_folder
         self._lab = file.lab or Lab()
+        self._files: dict[str, Path] = {}  # of each tap, by its target
         self._seen: dict[str, tuple[SpanSeen, Mapping[str, dict[str, Any]]]] = {}
 
     def evidence(self, case: Case) -> tuple[Evidence, ...]:
@@ -93,7 +98,9 @@ class ProbeWork:
                 f"cannot be read: {error.strerror}", file=str(named), field="lab.bonding_record"
             ) from error
         copy = self._folder.path / "bonding-record.txt"
-        copy.write_bytes(content)
+        if not copy.exists() or copy.read_bytes() != content:
+            copy = self._folder.new_path(copy.name)
+            copy.write_bytes(content)
         state = parse_proc(content.decode("utf-8", "replace"), str(named))
         facts = {"media_type": "text/plain", "packets": None, "dropped": None}
         return state, {**self._folder.attachment(copy), **facts, "captured_by": "recorded earlier"}
@@ -144,7 +151,12 @@ class ProbeWork:
         """Start every tap, or none."""
         async with AsyncExitStack() as undo:
             for name, tap in taps.items():
-                await tap.start(self._folder.captures / f"{site.name}-{name}-span.pcap")
+                path = unused(self._folder.captures / f"{site.name}-{name}-span.pcap")
+                self._files[f"{site.name}/{name}"] = path
+                self._ledger.open(
+                    DebtKind.CAPTURE_STARTED, f"{site.name}/{name}", path.name, "close the capture"
+                )
+                await tap.start(path)
                 undo.push_async_callback(tap.stop)
             undo.pop_all()  # all are up: they stay
 
@@ -153,6 +165,8 @@ class ProbeWork:
         found: dict[str, Recording] = {}
         for name, tap in taps.items():
             packets, dropped = await tap.stop()
-            path = str(self._folder.captures / f"{site.name}-{name}-span.pcap")
-            found[name] = Recording(path, packets, dropped, tap.captured_by)
+            target = f"{site.name}/{name}"
+            path = self._files[target]
+            pay_captures(self._ledger, target, self._folder.captures)
+            found[name] = Recording(str(path), packets, dropped, tap.captured_by)
         return found

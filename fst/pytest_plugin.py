@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from fst.exercises import Exercise
+    from fst.guided_run import Guidance
     from fst.matrix import Case
     from fst.session import Session
 
@@ -38,7 +39,11 @@ class CaseRun:
         """Carry the case out (an *exercise* once a run), judge, and fail unless it is a PASS."""
         __tracebackhide__ = True
         outcome, words = self._session.run_case(self._case, exercise)
+        if not outcome:
+            pytest.skip(f"parked: {words}")
         self._node.user_properties.append((OUTCOME, outcome))
+        if self._session.fatal is not None:
+            pytest.exit(f"fst: {self._session.fatal}", returncode=EXIT_TOOL)
         if outcome != "PASS":
             pytest.fail(f"{outcome}: {words}", pytrace=False)
 
@@ -56,6 +61,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fst-case", metavar="ID", action="append", default=[],
         help="carry out only this case (B.3.4) or part (B.3); may be repeated",
     )  # fmt: skip
+    group.addoption("--fst-resume", metavar="RUN", help="go on with the run in this folder")
+    group.addoption(
+        "--fst-retest", metavar="WHICH", action="append", default=[],
+        help="of a resumed run, try again: failed, other, suspect, a case (B.3.4), STEP@TARGET",
+    )  # fmt: skip
+    group.addoption("--fst-reason", metavar="TEXT", default="", help="why boxes are tried again")
+    group.addoption("--fst-guided", action="store_true", help="ask people to dial and to judge")
+    group.addoption("--fst-rehearse", action="store_true", help="the whole flow, simulated")
+    group.addoption("--fst-answers", metavar="FILE", help="what was heard, seen, dialled (TOML)")
+    group.addoption(
+        "--fst-no-terminal", action="store_true", help="ask on the run's socket only: fst answer"
+    )
     parser.addini("fst_site", "site file used when --fst-site is not given", default="")
 
 
@@ -108,6 +125,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if gone:
         config.hook.pytest_deselected(items=gone)
         items[:] = kept
+    cases = [case for item in items if (case := _case_of(item)) is not None]
+    if any(case.step.marker.value == "baseline" for case in cases):
+        from fst.schedule import position  # noqa: PLC0415 - loaded by now
+
+        items.sort(key=lambda item: -1 if (case := _case_of(item)) is None else position(case))
+
+
+def _case_of(item: pytest.Item) -> Case | None:
+    """Return the case that *item* carries out; None: it is another test."""
+    call = getattr(item, "callspec", None)
+    case = None if call is None else call.params.get("fst_case")
+    return case if hasattr(case, "step") else None
 
 
 def _has_no_target(item: pytest.Item) -> bool:
@@ -134,6 +163,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from harness.errors import HarnessError  # noqa: PLC0415 - loaded by now
 
     run.selected = tuple(steps) if run.narrowed else None
+    run.to_run = tuple(case for item in session.items if (case := _case_of(item)) is not None)
     try:
         run.open()
     except HarnessError as error:
@@ -148,6 +178,8 @@ def pytest_terminal_summary(
     session = config.stash.get(KEY, None)
     if session is not None and session.folder is not None:
         terminalreporter.write_line(f"fst: report in {session.folder.path / 'report.html'}")
+        for line in session.owed_lines:
+            terminalreporter.write_line(f"fst: {line}")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -156,6 +188,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if run is not None:
         reasons = {2: "interrupted", 3: "harness error"}
         run.finish(reasons.get(int(exitstatus), "all selected cases were run"))
+        if run.owed:
+            session.exitstatus = EXIT_TOOL
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -163,6 +197,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     run = config.stash.get(KEY, None)
     if run is not None:
         run.finish("pytest ended early")
+
+
+def _guidance(config: pytest.Config) -> Guidance:
+    """Return what the options ask of people."""
+    from fst.guided_run import Guidance  # noqa: PLC0415 - heavy, and not for every pytest
+
+    answers = config.getoption("--fst-answers")
+    return Guidance(
+        guided=config.getoption("--fst-guided"),
+        rehearse=config.getoption("--fst-rehearse"),
+        answers=None if answers is None else Path(answers),
+        no_terminal=config.getoption("--fst-no-terminal"),
+    )
 
 
 def _session(config: pytest.Config) -> Session:
@@ -173,17 +220,21 @@ def _session(config: pytest.Config) -> Session:
     from fst.session import Session  # noqa: PLC0415 - heavy, and not for every pytest
     from harness.errors import HarnessError  # noqa: PLC0415 - the same
 
-    named = config.getoption("--fst-site")
-    if named is None and config.getini("fst_site"):
+    named, resumed = config.getoption("--fst-site"), config.getoption("--fst-resume")
+    if named is None and resumed is None and config.getini("fst_site"):
         named = str(config.rootpath / config.getini("fst_site"))
-    if named is None:
+    if named is None and resumed is None:
         raise pytest.UsageError("the cases of the plan need --fst-site FILE")
     try:
         made = Session(
-            Path(named),
+            None if named is None else Path(named),
             out=Path(config.getoption("--fst-out")),
             settings=config.getoption("--fst-set"),
             chosen=config.getoption("--fst-case"),
+            resume=None if resumed is None else Path(resumed),
+            retest=config.getoption("--fst-retest"),
+            reason=config.getoption("--fst-reason"),
+            guidance=_guidance(config),
             lab_parts=lambda file, site, sbc: config.hook.pytest_fst_lab_parts(
                 file=file, site=site, sbc=sbc
             ),

@@ -27,12 +27,14 @@ from enumtest.source_uri import Framing
 from fst.plan import HostRole
 from fst.sbc_profile import PLAIN, declared, known_profile, with_defaults
 from fst.site_values import Address, Apex, Name, Network, Number, Place, Port
+from fst.window import Window
 from harness.dialplan import DialPlan
 from harness.errors import InputError
 from harness.frame import Endpoint
 from harness.number import ENUM_APEX, PhoneNumber
 
 MS = 1_000_000  # nanoseconds
+MAX_LOSS_S = 26 * 3600  # of data: a daily run, and two hours
 
 
 class _Table(BaseModel):
@@ -225,6 +227,13 @@ class Judging(_Table):
     hold_down_tolerance_percent: float = Field(default=8.0, ge=0, lt=20)
 
 
+class Standby(_Table):
+    """How the warm standby is kept, and how much may be lost with the active site."""
+
+    kept_by: Literal["guide", "hasync"] = "guide"  # profile of fst/data/ea-profiles.toml
+    max_loss_s: int = Field(default=MAX_LOSS_S, ge=60, le=31 * 86_400)
+
+
 class SiteFile(_Table):
     """The whole file."""
 
@@ -234,6 +243,8 @@ class SiteFile(_Table):
     dial_plan: dict[str, Any]
     sites: list[Site] = Field(min_length=1)
     judging: Judging = Judging()
+    window: Window | None = None
+    standby: Standby = Standby()
     lab: Lab | None = None
 
     @model_validator(mode="after")

@@ -2,12 +2,13 @@
 
 Events are the truth; every form and report is a projection that can be made again from them.
 A chain (`prev` = SHA-256 of the previous line) shows an edit in the middle. It does not show a cut
-tail or a whole rewrite: for that, the head hash and the count are kept elsewhere too.
+tail or a whole rewrite: for that, the head hash and the count are kept elsewhere too (`Anchor`).
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +19,7 @@ SCHEMA = 1  # raised when an event's meaning changes; older journals stay readab
 FIRST = "0" * 64  # what the first event has as `prev`
 MAX_LINE_BYTES = 16 * 1024 * 1024  # a longer line is no event of ours
 
+_ANCHOR = re.compile(rb"([0-9]{12}) ([0-9a-f]{64})\n")
 _OWN = frozenset({"seq", "at_ns", "type", "prev"})
 
 
@@ -41,6 +43,47 @@ class Event:
 def chain(line: bytes) -> str:
     """Return the hash that the next event carries as `prev`."""
     return hashlib.sha256(line).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """How many events a journal had, and the hash of its last line, as kept outside of it."""
+
+    count: int
+    head: str
+
+    def encode(self) -> bytes:
+        """Return one line of always the same length, which is written over the one before."""
+        return f"{self.count:012d} {self.head}\n".encode()
+
+    @classmethod
+    def parse(cls, content: bytes, *, file: str = "") -> "Anchor":
+        """Return the anchor that *content* is.
+
+        Raises:
+            InputError: it is none.
+        """
+        found = _ANCHOR.fullmatch(content)
+        if found is None:
+            raise InputError("not an anchor (count and hash)", file=file, value=content)
+        return cls(int(found[1]), found[2].decode())
+
+    def lag(self, events: Sequence[Event], *, file: str = "") -> int:
+        """Return how many of *events* came after it.
+
+        Raises:
+            InputError: there are fewer, or the hash is another.
+        """
+        behind = len(events) - self.count
+        if behind < 0:
+            raise InputError(
+                f"its last {-behind} events are missing: there were {self.count}", file=file
+            )
+        head = chain(events[self.count - 1].encode()) if self.count else FIRST
+        if head != self.head:
+            place = f"line {self.count}"
+            raise InputError("not the event that was written here", file=file, field=place)
+        return behind
 
 
 def parse_line(line: bytes, *, file: str = "", number: int = 0) -> Event:

@@ -234,6 +234,15 @@ class LogFollower:
                 offset += len((piece + "\n").encode(codec, "surrogatepass"))
         return tuple(found)
 
+    def read_since(self, seen_bytes: int) -> bytes:
+        """Return what was read after the first *seen_bytes* since the mark, over all files."""
+        found: list[bytes] = []
+        for part in self._files:
+            if seen_bytes < len(part.content):
+                found.append(bytes(part.content[seen_bytes:]))
+            seen_bytes = max(0, seen_bytes - len(part.content))
+        return b"".join(found)
+
     @property
     def doubts(self) -> tuple[str, ...]:
         """Return why lines may be missing, as of now, each reason once."""

@@ -23,6 +23,7 @@ class Exit(IntEnum):
     TRANSFER = 14
     TRUST = 15  # host key, signature
     TIMEOUT = 16
+    ASIDE = 17  # waited for a set, and made room for a command typed by a person
     LOCKED = 75
     SIGNAL = 128  # plus its number
 

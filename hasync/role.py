@@ -255,6 +255,6 @@ def _not(role: RoleFact, wanted: Role) -> Stop:
     return Stop(
         Exit.REFUSED,
         f"only {'an' if wanted is Role.ACTIVE else 'a'} {wanted} site may do this",
-        fact=f"role {role.role}" + (f" ({role.why})" if role.why else ""),
+        fact=f"this site is {role.role}" + (f" ({role.why})" if role.why else ""),
         fix=f"hasync role set {wanted} --epoch N" if role.role is Role.UNKNOWN else "",
     )

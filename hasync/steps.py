@@ -79,6 +79,15 @@ PROCEDURES: dict[str, tuple[Step, ...]] = {
         Step("dump", "dump what came out, with its rows counted, and drop that database"),
         Step("catalogue", "sign the set, and rename it into the catalogue, pinned and held"),
     ),
+    "tail": (  # hasync tail restore
+        Step("guard", "start PostgreSQL when it is down; refuse a name that is taken"),
+        Step("authenticate", "check the signature, then size and sha256 of every file"),
+        Step("preflight", "versions, extensions, tablespaces, roles, space, connections"),
+        Step("unpack", "decompress the set into work/"),
+        Step("load", "pg_restore into a database of its own, ending at the first error"),
+        Step("verify", "rows, sequences, large objects, schema against the manifest"),
+        Step("name", "give it its name and a note of the set, in one transaction"),
+    ),
     "undo": (  # of an install
         Step("guard", "the service is not active here, and the trees before it are still there"),
         Step("exchange", "exchange the live trees and the previous ones by rename"),

@@ -6,6 +6,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from fst.ea_profile import Profile, profile
 from fst.host_history import NS, HostHistory, Sample, WatchedHost, round_commands
@@ -20,6 +21,7 @@ STARTED_NS = 1_795_366_000 * NS  # 2026-11-22
 BOOTED = "Sun Nov 22 15:00:0{} 2026"
 PERIOD_NS, WAITS_NS = 5 * NS, {"processes-stay-up": 20 * NS, "log-stays-clean": 60 * NS}
 SCALE = 30.0
+STATUSES = Path(__file__).parents[1] / "fixtures/hasync"  # of real pairs
 GUIDE = profile("guide")
 HOSTS = (
     WatchedHost("site1/med", HostRole.MEDIATION, Standing.ACTIVE, "192.0.2.1"),
@@ -65,6 +67,8 @@ class FakeHost:
     clock_s: float = 0.0  # by which its clock is off
     ps_shift_s: int = 0  # by which ps shows later start times
     boots: str = "on"
+    status: bytes = b""  # what hasync says; none: it is not installed
+    status_code: int = 0
     reached: bool = True
     next_inode: int = 1000
 
@@ -96,12 +100,20 @@ class FakeHost:
             "find": lambda: self._list(rest[0]),
             "service": self._service,
             "chkconfig": lambda: (0, f"{rest[1]}\t3:{self.boots}\t5:{self.boots}".encode(), b""),
+            "runuser": self._status,
             "crontab": lambda: self._read(f"/var/spool/cron/{rest[1]}", "no crontab for it"),
             "cat": lambda: self._read(rest[0]),
             "wc": lambda: self._count(rest[-1]),
             "tail": lambda: self._tail(rest[-1], int(rest[1])),
         }
         return answers.get(program, lambda: (127, b"", b"command not found"))()
+
+    def _status(self) -> Answer:
+        if self.status_code:
+            return self.status_code, b"", b""
+        if not self.status:
+            return 127, b"", b"timeout: failed to run command: No such file or directory"
+        return 0, self.status, b""
 
     def _date(self, at_ns: int) -> Answer:
         now_ns = at_ns + round(self.clock_s * NS)
@@ -159,14 +171,16 @@ class FakeHost:
 Change = Callable[[int, Mapping[str, FakeHost]], None]  # round number, hosts
 
 
-def fake_hosts(chosen: Profile = GUIDE) -> dict[str, FakeHost]:
+def fake_hosts(
+    chosen: Profile = GUIDE, watched: Sequence[WatchedHost] = HOSTS
+) -> dict[str, FakeHost]:
     """Return hosts that are all as they should be."""
     made = layouts(
-        HOSTS,
+        watched,
         default_roles(),
         chosen,
         sync_every_s=5.0,
-        root_of={one.target: f"/lab/{one.target}" for one in HOSTS},
+        root_of={one.target: f"/lab/{one.target}" for one in watched},
     )
     return {layout.host.target: _fake(layout) for layout in made}
 
@@ -181,6 +195,9 @@ def _fake(layout: HostLayout) -> FakeHost:
     fake.add(str(layout.facts["log"]), b"old line\nFATAL of yesterday\n")
     fake.boots = "on" if layout.facts["boots"] else "off"
     if host.role in PAIRED:
+        kind = {HostRole.DATABASE: "db", HostRole.MEDIATION: "app"}[host.role]
+        answer = STATUSES / f"status-{kind}-{host.standing.value}.json"
+        fake.status = answer.read_bytes() if layout.facts["cron"]["hasync"] else b""
         fake.processes[50] = "/usr/sbin/crond -n"
     if layout.facts["boots"]:
         for at, one in enumerate(layout.facts["daemons"]):
@@ -199,7 +216,7 @@ def work(number: int, hosts: Mapping[str, FakeHost]) -> None:
         if fake.layout.facts["boots"] and log in fake.files:
             fake.write(log, b"12:00:%02d INFO all is well\n" % number)
         cron = fake.layout.facts["cron"]
-        if cron and target.startswith("site1/"):
+        if cron and not cron["hasync"] and target.startswith("site1/"):
             path = f"{cron['folder']}/{cron['prefix']}{number:03d}.tgz"
             mtime_ns = STARTED_NS + number * PERIOD_NS
             for one in (fake, hosts[target.replace("site1", "site2")]):

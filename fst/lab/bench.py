@@ -5,7 +5,7 @@ An edge: it opens sockets and waits. What it does is marked, and the marks go to
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,11 +16,14 @@ from enumtest.profile_groups import Event
 from enumtest.profile_overrides import Overrides, laid_over
 from enumtest.sbc import Sbc, SbcConfig
 from fst.bench import Recording
+from fst.debts import Debt, DebtKind, Ledger
 from fst.lab.dialog import Leg
+from fst.lab.observe import answer_of, pay_captures
 from fst.lab.phones import Phone, SbcLeg
 from fst.lab.servers import LabServers
 from fst.lab.tap import Tap
 from fst.observation import Mark, MarkKind, enum_endpoints
+from fst.run_folder import unused
 from fst.site import MS, Lab, SbcTable, Site, SiteFile
 from harness.clock import Clock
 from harness.errors import ToolError
@@ -31,6 +34,7 @@ from harness.regex import RegexEngine
 SEED = 2026  # of DNS ids and Session-IDs: a lab run is to be the same each time
 PATIENCE_S = 2.0  # of a caller, beyond the time the SBC may take to try every server
 SETTLE_FACTOR = 1.25  # of the longest hold-down, so that none can be left
+FILE_FACT, BEFORE = "config.", " had SHA-256 "
 TAP_BY = "sockets of the lab (loopback, recorded when sent)"
 
 
@@ -87,11 +91,17 @@ class LabBench:
         clock: Clock,
         engine: RegexEngine,
         on_mark: Callable[[Mark], None],
+        ledger: Ledger,
     ) -> None:
-        """Put the parts together; `start` opens the sockets. Captures go to *folder*."""
+        """Put the parts together; `start` opens the sockets. Captures go to *folder*.
+
+        What is taken down, installed or started is a debt in *ledger* first.
+        """
         self.file, self.site, self.sbc = file, site, sbc
         self._lab = file.lab or Lab()
-        self._servers, self._recorder = servers, recorder
+        self._servers, self._recorder, self._ledger, self._tap = servers, recorder, ledger, tap
+        self._where = f"{site.name}/{sbc.name}"
+        self._places: dict[str, Endpoint] = enum_endpoints(site, sbc, by_endpoint=False)
         self._folder, self._clock, self._on_mark = folder, clock, on_mark
         self._dice = random.Random(SEED)  # noqa: S311 - ids of a simulation, not secrets
         self._recording: Path | None = None
@@ -164,7 +174,10 @@ class LabBench:
 
     async def start_capture(self, name: str) -> None:
         """Record to a new file called after *name*."""
-        self._recording = self._folder / f"{name}.pcap"
+        self._recording = unused(self._folder / f"{name}.pcap")
+        self._ledger.open(
+            DebtKind.CAPTURE_STARTED, self._where, self._recording.name, "close the capture"
+        )
         await self._recorder.start(self._recording)
 
     async def stop_capture(self) -> Recording:
@@ -173,6 +186,7 @@ class LabBench:
             raise ToolError("no capture is running")
         packets, dropped = await self._recorder.stop()
         path, self._recording = self._recording, None
+        pay_captures(self._ledger, self._where, self._folder, f"closed with {packets} packets")
         return Recording(str(path), packets, dropped, self._recorder.captured_by)
 
     def mark(self, kind: MarkKind, names: Sequence[str] = ()) -> Mark:
@@ -232,6 +246,8 @@ class LabBench:
     async def down(self, names: Sequence[str]) -> None:
         """Take ENUM services out of service."""
         for name in names:
+            what = f"ENUM service on {self._places[name]}"
+            self._ledger.open(DebtKind.SERVICE_STOPPED, self._host(name), what, "start it again")
             await self._servers.down(name)
             self._down.add(name)
         self.mark(MarkKind.DOWN, names)
@@ -245,9 +261,18 @@ class LabBench:
             self._down.discard(name)
         self._last_up_ns = self._clock.monotonic_ns()
         self.mark(MarkKind.UP, names)
+        await self._pay_up(names)
 
     async def install(self, rules: Sequence[Rule]) -> None:
         """Install policy rules."""
+        for rule in rules:
+            kind, way = DebtKind.RULE_INSTALLED, "uninstall the rule"
+            self._ledger.open(kind, self._where, rule.name, way)
+        for target, path, sha256 in await self._files():
+            known = self._ledger.owed_of(DebtKind.FILE_CHANGED, target)
+            if not any(debt.what.startswith(f"{path}{BEFORE}") for debt in known):  # the first hash
+                what, way = f"{path}{BEFORE}{sha256}", "uninstall the rules, or put the file back"
+                self._ledger.open(DebtKind.FILE_CHANGED, target, what, way)
         await self._servers.install(rules)
         self.mark(MarkKind.INSTALLED, [rule.name for rule in rules])
 
@@ -255,6 +280,82 @@ class LabBench:
         """Remove policy rules."""
         await self._servers.uninstall(names)
         self.mark(MarkKind.UNINSTALLED, names)
+        await self._pay_rules(names)
+
+    async def observe_up(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Ask each of *names*; return what was seen of those that serve, in words."""
+        asked = (
+            answer_of(self._places[one], self.sbc.apex, self._clock, self._tap) for one in names
+        )
+        answers = dict(zip(names, await asyncio.gather(*asked), strict=True))
+        return {name: said for name, said in answers.items() if said}
+
+    async def observe_rules(self) -> tuple[str, ...]:
+        """Return the names of the policy rules that are in force."""
+        return await self._servers.rules()
+
+    async def facts(self, names: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        """Return what is known now of each of *names*, by "site/host"."""
+        return {self._host(name): await self._servers.facts(name) for name in names}
+
+    async def restore(self, debts: Sequence[Debt]) -> None:
+        """Undo what *debts* of this bench tell of, and pay those that are seen to be undone."""
+        hosts = {self._host(name): name for name in self._places}
+        names = [hosts[debt.target] for debt in debts if debt.target in hosts]
+        if names:
+            serving = await self._pay_up(names)
+            await self.up([name for name in names if name not in serving])
+        rules = [debt.what for debt in debts if debt.kind is DebtKind.RULE_INSTALLED]
+        if rules:
+            left = set(await self.observe_rules())
+            await self.uninstall([name for name in rules if name in left])
+            await self._pay_rules(rules)
+        await self._pay_files()
+        pay_captures(self._ledger, self._where, self._folder)
+
+    async def _pay_up(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Close the debts of those that are seen to serve; return what was seen."""
+        seen = await self.observe_up(names) if self._owes(names) else {}
+        for name, said in seen.items():
+            for debt in self._ledger.owed_of(DebtKind.SERVICE_STOPPED, self._host(name)):
+                self._ledger.pay(debt, said)
+        return seen
+
+    def _owes(self, names: Sequence[str]) -> bool:
+        kind = DebtKind.SERVICE_STOPPED
+        return any(self._ledger.owed_of(kind, self._host(name)) for name in names)
+
+    async def _pay_rules(self, names: Sequence[str]) -> None:
+        """Close the debts of the rules that are seen to be gone."""
+        there = await self.observe_rules()
+        listed = ", ".join(there) or "none"
+        for name in names:
+            for debt in self._ledger.owed_of(DebtKind.RULE_INSTALLED, self._where, name):
+                if name not in there:
+                    self._ledger.pay(debt, f"rules in force: {listed}")
+        await self._pay_files()
+
+    async def _files(self) -> list[tuple[str, str, str]]:
+        """Return the files that rules are written into: host, path and hash."""
+        facts = await self.facts(self._places)
+        return [
+            (target, name.removeprefix(FILE_FACT), sha256)
+            for target, told in facts.items()
+            for name, sha256 in told.items()
+            if name.startswith(f"{FILE_FACT}/")
+        ]
+
+    async def _pay_files(self) -> None:
+        """Close the debts of the files that have the hash again which they had before."""
+        if not any(debt.kind is DebtKind.FILE_CHANGED for debt in self._ledger.owed):
+            return
+        for target, path, sha256 in await self._files():
+            what = f"{path}{BEFORE}{sha256}"
+            for debt in self._ledger.owed_of(DebtKind.FILE_CHANGED, target, what):
+                self._ledger.pay(debt, f"{path} has SHA-256 {sha256} as before")
+
+    def _host(self, name: str) -> str:
+        return f"{self.site.name}/{name}"
 
     async def wait(self, duration_ns: int) -> None:
         """Let time go by: the hold-down is a time by definition, there is no event to wait for."""

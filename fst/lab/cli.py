@@ -9,7 +9,7 @@ import typer
 
 from fst.ea_profile import profile
 from fst.lab.hosts import LabAccess, LabHosts, states_in, stop_all
-from fst.session import read_site_file
+from fst.site_reading import read_site_file
 from harness.clock import SystemClock
 from harness.command import CommandOutput
 from harness.errors import InputError

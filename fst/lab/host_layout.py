@@ -4,6 +4,7 @@ Pure: `fst.lab.hosts` writes it out. The settings of the warm standby are laid d
 asks for them, so a lab is a pair that is set up as it should be, until a test breaks it.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,8 @@ _SCRIPTS = {
     ("hasync", HostRole.DATABASE): "/usr/local/bin/pgsync",
     ("hasync", HostRole.MEDIATION): "/usr/local/bin/ngpsync",
 }
+HASYNC = "/var/lib/hasync"
+_KEPT = {HostRole.DATABASE: ("db", "pgsync"), HostRole.MEDIATION: ("app", "ngpsync")}
 _PREFIXES = {HostRole.DATABASE: "pgbackup", HostRole.MEDIATION: "ngpbackup"}
 
 
@@ -81,7 +84,8 @@ def layouts(
         if host.role in PAIRED:
             other = _counterpart(host, hosts)
             to = "" if other is None else root_of[other.target]
-            _cron(made[host.target], roles, profile, sync_every_s, to)
+            peer_site = "" if other is None else other.site
+            _cron(made[host.target], roles, profile, sync_every_s, peer_site, to)
             theirs = None if other is None else made[other.target]
             for setting in profile.settings_of(host.role):
                 _setting(made[host.target], theirs, profile, setting)
@@ -124,24 +128,35 @@ def _layout(host: WatchedHost, hosts: tuple[WatchedHost, ...], roles: Roles) -> 
     return made
 
 
-def _cron(own: HostLayout, roles: Roles, profile: Profile, every_s: float, to: str) -> None:
-    """Have cron copy to the counterpart, whose files lie below *to*."""
+def _cron(  # noqa: PLR0913, PLR0917 - what a copy needs to know
+    own: HostLayout, roles: Roles, profile: Profile, every_s: float, peer_site: str, to: str
+) -> None:
+    """Have cron copy to the counterpart, at *peer_site*, whose files lie below *to*."""
     role = own.host.role
-    copies = profile.copies_of(role)
-    if copies is None:
-        raise InputError("names no folder of copies", field=profile.name, value=role.value)
     log = roles.spec(role, Standing.STANDBY).log
-    own.folders |= {copies.folder, _parent(log)}
-    own.facts["cron"] = {
-        "log": log,
-        "every_s": every_s,
-        "folder": copies.folder,
-        "prefix": _PREFIXES[role],
-        "what": SOURCE,
-        "to": f"{to}{copies.folder}" if to else "",
-        "keep": LAB_KEEP,
-    }
+    own.folders.add(_parent(log))
     own.files[log] = ("", 0o644)
+    job = {"log": log, "every_s": every_s, "keep": LAB_KEEP, "hasync": None}
+    own.facts["cron"] = job
+    copies, status = profile.copies_of(role), profile.status_of(role)
+    if status is not None:
+        job["hasync"] = _hasync(own, peer_site, to)
+        own.files[status.program] = ("#!/bin/sh\n# lab host: cron does its work\n", 0o755)
+    elif copies is not None:
+        own.folders.add(copies.folder)
+        job |= {"folder": copies.folder, "prefix": _PREFIXES[role], "what": SOURCE}
+        job |= {"to": f"{to}{copies.folder}" if to else ""}
+    else:
+        raise InputError("names no folder of copies", field=profile.name, value=role.value)
+
+
+def _hasync(own: HostLayout, peer_site: str, to: str) -> dict[str, Any]:
+    """Declare the host's role, and return what cron needs to know of the pair."""
+    role = {"role": own.host.standing.value, "epoch": 1}
+    own.files[f"{HASYNC}/state/role.json"] = (json.dumps(role), 0o600)
+    kind, command = _KEPT[own.host.role]
+    found = {"site": own.host.site, "peer": peer_site, "peer_root": to}
+    return {**found, "kind": kind, "command": command}
 
 
 def _setting(own: HostLayout, other: HostLayout | None, profile: Profile, setting: Setting) -> None:

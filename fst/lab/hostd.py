@@ -13,6 +13,7 @@ this project: a process starts in 30 ms, and the judges are not tested against t
 import contextlib
 import json
 import os
+import runpy
 import select
 import selectors
 import signal
@@ -29,19 +30,18 @@ START_LIMIT_S = 8.0  # a process that takes longer has failed to start
 STOP_LIMIT_S = 3.0  # then it is killed
 RETRY_S = 0.05  # between two tries to reach a peer
 BEAT_S = 0.5  # between two lines of a process in its log
+HASYNC = Path(__file__).with_name("hasync_host.py")  # loaded by path, as this file is started
 RC_DEAD, RC_STOPPED = 1, 3  # of a status command (LSB 5.0, init script actions)
 Host = dict[str, Any]  # host.json
 
 
 def main(argv: list[str]) -> int:
     """Carry out one command line; return its exit code."""
-    verbs = {"boot": boot, "halt": halt, "chkconfig": chkconfig}
     match argv:
         case [("boot" | "halt" | "chkconfig") as verb, state]:
-            return verbs[verb](Path(state))
+            return {"boot": boot, "halt": halt, "chkconfig": chkconfig}[verb](Path(state))
         case ["service", state, ("start" | "stop" | "status") as action]:
-            actions = {"start": start, "stop": stop, "status": status}
-            return actions[action](Path(state))
+            return {"start": start, "stop": stop, "status": status}[action](Path(state))
         case ["crontab", state, user]:
             return crontab(Path(state), user)
         case ["daemon", state, name, ready]:
@@ -85,11 +85,10 @@ def born(pid: int) -> str:
 def living(state: Path, name: str) -> int | None:
     """Return the id of the process called *name* if it lives; a stranger's is not taken for it."""
     try:
-        pid, _, start_ticks = (
-            (state / "run" / f"{name}.pid").read_text(encoding="ascii").partition(" ")
-        )
+        text = (state / "run" / f"{name}.pid").read_text(encoding="ascii")
     except OSError:
         return None
+    pid, _, start_ticks = text.partition(" ")
     return int(pid) if start_ticks and born(int(pid)) == start_ticks else None
 
 
@@ -109,8 +108,7 @@ def spawn(state: Path, name: str, *args: str) -> tuple[int, int]:
             cwd=state,
         )
     os.close(write_end)
-    text = f"{process.pid} {born(process.pid)}"
-    (state / "run" / f"{name}.pid").write_text(text, encoding="ascii")
+    (state / "run" / f"{name}.pid").write_text(f"{process.pid} {born(process.pid)}", "ascii")
     process.returncode = 0  # nobody here waits for it
     return process.pid, read_end
 
@@ -145,7 +143,9 @@ def end(state: Path, names: list[str]) -> None:
         while waiting and (left_s := end_s - time.monotonic()) > 0:
             waiting -= set(select.select(list(waiting), [], [], left_s)[0])
     for name in names:
-        (state / "run" / f"{name}.pid").unlink(missing_ok=True)
+        if living(state, name) is None:  # what lives on must stay known
+            with contextlib.suppress(FileNotFoundError):
+                (state / "run" / f"{name}.pid").replace(state / "run" / f"{name}.ended")
     for handle in watched.values():
         os.close(handle)
 
@@ -244,8 +244,7 @@ class _Program:
         self.ended = False
         signal.signal(signal.SIGTERM, self._end)
 
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
         self.ended = True
         self._waker.send(b"x")
 
@@ -285,8 +284,8 @@ class Daemon(_Program):
         for port in self._spec["listen"]:
             listener = socket.create_server((self.host["address"], port))
             self.selector.register(listener, selectors.EVENT_READ, "listener")
-        limit_s = self.host.get("start_limit_s", START_LIMIT_S)
-        end_s, beat_s, count = time.monotonic() + limit_s, 0.0, 0
+        end_s = time.monotonic() + self.host.get("start_limit_s", START_LIMIT_S)
+        beat_s, count = 0.0, 0
         while not self.ended:
             self._connect()
             whole = all(self._peers.values())
@@ -344,6 +343,7 @@ class Cron(_Program):
         """Read what is to be copied from host.json."""
         super().__init__(state, "crond", ready, load(state)["cron"]["log"])
         self._job = self.host["cron"]
+        self._hasync = runpy.run_path(str(HASYNC))["synchronise"]
 
     def run(self) -> int:
         """Run until told to end."""
@@ -358,8 +358,12 @@ class Cron(_Program):
 
     def _copy(self) -> None:
         """Do what the script does: active when the service runs here, else only tidy up."""
+        serves = all(living(self.state, one["name"]) for one in self.host["daemons"])
+        if self._job["hasync"]:
+            self.log("INFO", self._hasync(self.state / "root", self._job, active=serves))
+            return
         folder = self.root(self._job["folder"])
-        if all(living(self.state, one["name"]) for one in self.host["daemons"]):
+        if serves:
             now_ns = wall_ns()
             stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(now_ns // 10**9))
             name = f"{self._job['prefix']}{stamp}{now_ns // 10**6 % 1000:03d}.tgz"

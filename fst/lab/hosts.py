@@ -10,13 +10,14 @@ import json
 import os
 import shutil
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from fst.ea_profile import Profile, profile
 from fst.host_history import watched_hosts
-from fst.lab import hostd, proc_tables
+from fst.lab import hasync_host, hostd, proc_tables
 from fst.lab.host_layout import HostLayout, layouts
 from fst.roles import Roles, default_roles
 from fst.site import SiteFile
@@ -149,6 +150,12 @@ def states_in(folder: Path) -> list[Path]:
     return sorted(path.parent.resolve() for path in folder.glob(f"*/{MARK}"))
 
 
+def any_live(folder: Path) -> bool:
+    """Say whether a process of any lab below *folder* lives."""
+    names = [(state, one.stem) for state in states_in(folder) for one in state.glob("run/*.pid")]
+    return any(hostd.living(state, name) is not None for state, name in names)
+
+
 async def stop_all(folder: Path) -> int:
     """End what any lab below *folder* runs; return how many hosts there were."""
     states = states_in(folder)
@@ -185,17 +192,21 @@ async def run_bounded(
 
     pipe = asyncio.subprocess.PIPE
     none = asyncio.subprocess.DEVNULL
-    try:
-        process = await asyncio.create_subprocess_exec(
+    spawning = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             *argv, stdin=none, stdout=pipe, stderr=pipe, env=dict(env), start_new_session=True
         )
+    )
+    try:
+        process = await _uncut(spawning)
     except FileNotFoundError:
         return ended(NOT_FOUND, b"", f"{argv[0]}: command not found\n".encode())
     except OSError as error:
         return ended(None, b"", str(error.strerror).encode())
     try:
         streams = (_bounded(process.stdout), _bounded(process.stderr))
-        out, err = await asyncio.wait_for(asyncio.gather(*streams), limit_s)
+        async with asyncio.timeout(limit_s):
+            out, err = await asyncio.gather(*streams)
         return ended(await process.wait(), out, err)
     except TimeoutError:
         return ended(None, b"", f"not ended after {limit_s:g} s".encode())
@@ -203,6 +214,17 @@ async def run_bounded(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _uncut(spawning: "asyncio.Future[Process]") -> Process:
+    """Return the process, or end it when this is cancelled: cancelled half-way it would hang."""
+    try:
+        return await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        process = await spawning
+        process.kill()
+        await process.wait()
+        raise
 
 
 async def _bounded(stream: asyncio.StreamReader | None) -> bytes:
@@ -243,6 +265,8 @@ class LabAccess:
                 found = _hostd_argv("service", state, action)
             case ("chkconfig", "--list", _):
                 found = _hostd_argv("chkconfig", state)
+            case ("runuser", "-u", _, "--", "timeout", "-k", _, _, program, "status", "--json"):
+                found = _argv_of(hasync_host, state, program)
             case ("crontab", "-u", user, "-l"):
                 found = _hostd_argv("crontab", state, user)
             case ("ss", *_):

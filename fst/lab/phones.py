@@ -47,9 +47,11 @@ class SipSocket(asyncio.DatagramProtocol):
             raise ToolError(f"SIP address {self.local}: {error.strerror}") from error
         host, port = self._transport.get_extra_info("sockname")[:2]
         self.local = Endpoint(host, port)
+        self._tap.own.add(self.local)
 
     def stop(self) -> None:
         """Close the socket."""
+        self._tap.own.discard(self.local)
         if self._transport is not None:
             self._transport.close()
 
@@ -60,12 +62,18 @@ class SipSocket(asyncio.DatagramProtocol):
             self._transport.sendto(message, (to.address, to.port))
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """Hand a well-formed message on; anything else is no business of a lab phone."""
+        """Hand a well-formed message on; anything else is no business of a lab phone.
+
+        The tap is told of what a real phone sends: nobody else does.
+        """
+        sender = Endpoint(addr[0], addr[1])
+        if sender not in self._tap.own:
+            self._tap.sent(self._clock.wall_ns(), sender, self.local, data)
         try:
             message = parse(data)
         except InputError:
             return
-        self._on_message(message, Endpoint(addr[0], addr[1]))
+        self._on_message(message, sender)
 
 
 class Phone:

@@ -1,6 +1,8 @@
 """The ENUM servers of a lab: what an exercise can do to them, and our stubs doing it."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Protocol
 
 from enumtest.faults import Fault, PortClosed, parse_fault_rows
@@ -37,6 +39,17 @@ class LabServers(Protocol):
 
     async def uninstall(self, names: Sequence[str]) -> None:
         """Remove policy rules by name."""
+        ...
+
+    async def rules(self) -> tuple[str, ...]:
+        """Return the names of the policy rules in force."""
+        ...
+
+    async def facts(self, name: str) -> Mapping[str, str]:
+        """Return what is known of *name*: version.…, config.… (a hash), process.… (pid@start).
+
+        A file that rules are written into is named by its path: config./etc/….
+        """
         ...
 
 
@@ -76,6 +89,21 @@ class StubServers:
     async def uninstall(self, names: Sequence[str]) -> None:
         """Remove policy rules by name."""
         self._servers.set_policy(self._servers.policy.without(names))
+
+    async def rules(self) -> tuple[str, ...]:
+        """Return the names of the policy rules in force."""
+        return tuple(rule.name for rule in self._servers.policy.rules)
+
+    async def facts(self, name: str) -> Mapping[str, str]:
+        """Return its version, policy and faults; it has no process but ours, which may change."""
+        policy = self._servers.policy
+        answers = sorted((action.value, str(answer)) for action, answer in policy.answers.items())
+        told = f"{policy.rules} {policy.default.value} {answers}"
+        return {
+            "version.stub": version("fst-harness"),
+            "config.policy": hashlib.sha256(told.encode()).hexdigest(),
+            "config.faults": hashlib.sha256(str(self._faults.get(name, ())).encode()).hexdigest(),
+        }
 
 
 def _faults(lab: Lab, names: Sequence[str]) -> dict[str, tuple[Fault, ...]]:

@@ -13,6 +13,7 @@ from harness.frame import Endpoint, encode_tcp, encode_udp
 PSH_ACK = 0x18
 
 OnPacket = Callable[[bytes], None]
+OnDatagram = Callable[[int, Endpoint, Endpoint, bytes], None]  # wall time, source, to, payload
 
 
 class Tap:
@@ -24,6 +25,8 @@ class Tap:
         self._sequence: dict[tuple[Endpoint, Endpoint], int] = {}
         self._last_ns = 0
         self.mirror: OnPacket | None = None  # a span port: gets each IP packet too
+        self.own: set[Endpoint] = set()  # SIP sockets of the lab, which tell of what they send
+        self.watch: OnDatagram | None = None  # a sensor: sees each datagram as it goes by
 
     def start(self, path: Path) -> None:
         """Open a new capture at *path*."""
@@ -43,6 +46,8 @@ class Tap:
         self, at_ns: int, source: Endpoint, to: Endpoint, payload: bytes, tcp: bool = False
     ) -> None:
         """Record one datagram, or one write to a TCP connection."""
+        if self.watch is not None and not tcp:  # also while another recorder does the recording
+            self.watch(at_ns, source, to, payload)
         if self._writer is None:
             return
         self._last_ns = max(at_ns, self._last_ns + 1)  # a clock step must not reorder packets

@@ -1,22 +1,27 @@
-"""Every attempt that a journal tells of, by case and target.
+"""Every attempt that a journal tells of, by case and target, for the reports.
 
 Laws: attempts are kept in their order and none is dropped; one that did not end, or ended without a
-verdict, was not judged; a proposed verdict may be made worse by what was recorded under it.
+verdict, was not judged; what counts is decided by `fst.boxes`, whose rules a journal must keep.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fst.report.fields import Fields, chosen, finite, whole
-from fst.report.strip_chart import CallKind, Dot, DotKind, Span, SpanKind, Strip
-from fst.verdict import ENDED_EARLY, Verdict, propose
-from harness.errors import InputError
+from fst.boxes import Acceptance, Boxes, Key, Said
+from fst.boxes import Attempt as Judged
+from fst.report.fields import Fields, legible
+from fst.report.recorded import (
+    Attachment,
+    attachment_of,
+    strip_of,
+)
+from fst.report.strip_chart import Strip
+from fst.suspects import suspect
+from fst.verdict import ENDED_EARLY
 from harness.finding import Finding, Measurement, Outcome
 from harness.journal import Event
 
 NO_VERDICT = "not judged: the attempt ended without a verdict"
-
-Key = tuple[str, str]  # step and target, as the journal has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +30,20 @@ class Timed:
 
     at_ns: int
     text: str
+    by: str = ""  # the person, if it is known
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file kept as evidence, named by its content."""
+class People:
+    """What people said of an attempt, beside what the machine found."""
 
-    path: str  # below the run's folder
-    sha256: str
-    size_bytes: int
-    media_type: str
-    captured_by: str
-    packets: int | None
-    dropped: int | None  # None: who captured could not tell
+    declared: tuple[Said, ...]
+    caveats: tuple[Said, ...]
+    witnessed: tuple[Said, ...]
+    disagreements: tuple[Said, ...]
+    accepted: Acceptance | None
+    still_accepted: bool  # nothing changed after the acceptance
+    disputed: bool  # a witness, or the packets, say otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,13 @@ class Attempt:
     """One try at a case; without an outcome it was not judged, and the words say why."""
 
     number: int
+    reason: str  # why a case that had a verdict was tried again
     started_ns: int
     ended_ns: int | None
     outcome: Outcome | None
     words: str
+    proposed: Outcome | None  # by the machine
+    people: People
     steps: tuple[Timed, ...]
     findings: tuple[Finding, ...]
     measurements: tuple[Measurement, ...]
@@ -58,65 +67,53 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The attempts and the comments, by step and target."""
+    """The attempts, the comments and the doubts, by step and target."""
 
     attempts: dict[Key, tuple[Attempt, ...]]
     comments: dict[Key, tuple[Timed, ...]]
+    suspects: dict[Key, str]  # why a later change of a host makes a verdict suspect
 
 
 def gather(events: Iterable[Event]) -> History:
     """Return what *events* tell of attempts; events of other and of unknown types say nothing.
 
     Raises:
-        InputError: a field that is not what its event type holds, or an event before its attempt.
+        InputError: a field that is not what its event type holds, an event before its attempt, or
+            one that breaks a rule of `fst.boxes`.
     """
-    drafts: dict[Key, list[_Draft]] = {}
+    boxes = Boxes(reading=True)
+    shown: dict[Key, list[_Shown]] = {}
     comments: dict[Key, list[Timed]] = {}
     for event in events:
+        boxes.take(event)
         fields = Fields.of(event)
-        if event.type == "attempt.start":
-            draft = _Draft(fields.whole("attempt"), event.at_ns)
-            drafts.setdefault(_key(fields), []).append(draft)
-        elif event.type == "comment":
-            said = Timed(event.at_ns, fields.text("text"))
-            comments.setdefault(_key(fields), []).append(said)
-        elif event.type in _IN_ATTEMPT:
-            open_drafts = drafts.get(_key(fields))
-            if not open_drafts:
-                raise InputError("belongs to no attempt", file=fields.place)
-            open_drafts[-1].take(event, fields)
+        match event.type:
+            case "attempt.start":
+                shown.setdefault(_key(fields), []).append(_Shown())
+            case "comment":
+                said = Timed(event.at_ns, fields.text("text"), fields.text("by"))
+                comments.setdefault(_key(fields), []).append(said)
+            case "step" | "attachment" | "strip":
+                shown[_key(fields)][-1].take(event, fields)
+            case _:
+                pass
     return History(
-        {key: tuple(draft.attempt() for draft in found) for key, found in drafts.items()},
+        {
+            key: tuple(_attempt(one, show) for one, show in zip(found, shown[key], strict=True))
+            for key, found in boxes.attempts.items()
+        },
         {key: tuple(said) for key, said in comments.items()},
+        {key: legible(why) for key, why in suspect(boxes, boxes.facts).items()},
     )
 
 
-_IN_ATTEMPT = frozenset(
-    {
-        "step",
-        "attachment",
-        "measurement",
-        "finding",
-        "strip",
-        "verdict.proposed",
-        "attempt.end",
-    }
-)
-
-
 @dataclass(slots=True)
-class _Draft:
-    """An attempt while its events are read."""
+class _Shown:
+    """What of an attempt is only shown, while its events are read."""
 
-    number: int
-    started_ns: int
-    ended_ns: int | None = None
     steps: list[Timed] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    measurements: list[Measurement] = field(default_factory=list)
     attachments: list[Attachment] = field(default_factory=list)
     strip: Strip | None = None
-    proposed: Verdict | None = None
 
     def take(self, event: Event, fields: Fields) -> None:
         """Add what one event says."""
@@ -126,126 +123,50 @@ class _Draft:
                 at_ns = fields.whole("mark_ns") if done else event.at_ns
                 self.steps.append(Timed(at_ns, fields.text("text")))
             case "attachment":
-                self.attachments.append(_attachment(fields))
-            case "measurement":
-                self.measurements.append(_measurement(fields))
-            case "finding":
-                self.findings.append(_finding(fields))
-            case "strip":
-                self.strip = _strip(fields)
-            case "verdict.proposed":
-                verdict = Verdict(fields.choice("outcome", Outcome), fields.text("words"))
-                self.proposed = self.proposed | verdict if self.proposed else verdict
+                self.attachments.append(attachment_of(fields))
             case _:
-                self.ended_ns = event.at_ns
+                self.strip = strip_of(fields)
 
-    def attempt(self) -> Attempt:
-        """Return the attempt, judged as far as its record carries."""
-        outcome, words = self._judged()
-        return Attempt(
-            self.number,
-            self.started_ns,
-            self.ended_ns,
-            outcome,
-            words,
-            tuple(self.steps),
-            tuple(self.findings),
-            tuple(self.measurements),
-            tuple(self.attachments),
-            self.strip,
-        )
 
-    def _judged(self) -> tuple[Outcome | None, str]:
-        if self.ended_ns is None:
-            last = self.proposed
-            heard = f" ({last.outcome} had been proposed: {last.words})" if last else ""
-            return None, ENDED_EARLY + heard
-        if self.proposed is None:
-            return None, NO_VERDICT
-        recorded = propose(
-            self.findings,
-            self.measurements,
-            attachments=len(self.attachments),
-            dropped_packets=sum(kept.dropped or 0 for kept in self.attachments),
-        )
-        settled = self.proposed | Verdict(*recorded)
-        return settled.outcome, settled.words
+def _attempt(judged: Judged, shown: _Shown) -> Attempt:
+    verdict = judged.verdict
+    return Attempt(
+        judged.number,
+        judged.reason,
+        judged.started.at_ns,
+        judged.ended.at_ns if judged.ended else None,
+        verdict.outcome if verdict else None,
+        verdict.words if verdict else _why_empty(judged),
+        judged.earned.outcome if judged.earned else None,
+        _people(judged),
+        tuple(shown.steps),
+        tuple(judged.findings),
+        tuple(judged.measurements),
+        tuple(shown.attachments),
+        shown.strip,
+    )
+
+
+def _why_empty(judged: Judged) -> str:
+    """Return why an attempt has no verdict, and which one had been on its way."""
+    if not judged.is_open and not judged.stopped:
+        return NO_VERDICT
+    why = f"not judged: {judged.stopped}" if judged.stopped else ENDED_EARLY
+    last = judged.proposed
+    return why + (f" ({last.outcome} had been proposed: {last.words})" if last else "")
+
+
+def _people(judged: Judged) -> People:
+    return People(
+        tuple(judged.declared),
+        tuple(judged.caveats),
+        tuple(judged.witnessed),
+        tuple(judged.disagreements),
+        judged.accepted,
+        judged.is_accepted,
+        judged.is_disputed,
+    )
 
 
 def _key(fields: Fields) -> Key:
     return fields.raw("step"), fields.raw("target")
-
-
-def _attachment(fields: Fields) -> Attachment:
-    return Attachment(
-        path=fields.text("path"),
-        sha256=fields.text("sha256"),
-        size_bytes=fields.whole("bytes"),
-        media_type=fields.text("media_type"),
-        captured_by=fields.text("captured_by"),
-        packets=fields.whole_or_none("packets"),
-        dropped=fields.whole_or_none("dropped"),
-    )
-
-
-def _finding(fields: Fields) -> Finding:
-    return Finding(
-        rule=fields.text("rule"),
-        outcome=fields.choice("outcome", Outcome),
-        expected=fields.text("expected"),
-        observed=fields.text("observed"),
-        unit=fields.text("unit"),
-        frames=fields.wholes("frames"),
-        needed=fields.whole_or_none("needed") or 0,
-    )
-
-
-def _measurement(fields: Fields) -> Measurement:
-    """Return it with its outcome computed again: the number and its limits are the truth."""
-    return Measurement(
-        name=fields.text("name"),
-        value=fields.number_or_none("value"),
-        unit=fields.text("unit"),
-        low=fields.limit("low"),
-        high=fields.limit("high"),
-        frames=fields.wholes("frames"),
-    )
-
-
-def _strip(fields: Fields) -> Strip:
-    place = fields.place
-
-    def ms(value: object, name: str) -> float:
-        found = finite(value, place, name)
-        if found is None:
-            raise InputError("not a time", file=place, field=name, value=value)
-        return found
-
-    dots = tuple(
-        Dot(
-            ms(t_ms, "dots"),
-            whole(line, place, "dots"),
-            chosen(kind, DotKind, place, "dots"),
-            None if frame is None else whole(frame, place, "dots"),
-        )
-        for t_ms, line, kind, frame in fields.rows("dots", 4)
-    )
-    spans = tuple(
-        Span(
-            whole(line, place, "spans"),
-            ms(start, "spans"),
-            None if end is None else ms(end, "spans"),
-            chosen(kind, SpanKind, place, "spans"),
-        )
-        for line, start, end, kind in fields.rows("spans", 4)
-    )
-    marks = tuple(
-        (ms(t_ms, "marks"), Fields({"text": label}, place).text("text"))
-        for t_ms, label in fields.rows("marks", 2)
-    )
-    calls = tuple(
-        (ms(t_ms, "calls"), chosen(kind, CallKind, place, "calls"))
-        for t_ms, kind in fields.rows("calls", 2)
-    )
-    dropped = fields.whole_or_none("dropped_dots") or 0
-    return Strip(fields.texts("servers"), dots, spans, marks, calls, dropped)

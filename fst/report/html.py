@@ -10,6 +10,7 @@ from itertools import groupby
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from fst.acceptance import stand
 from fst.report.model import BoxState, Form, Report, Row
 from fst.report.moment import clock, lasted, utc
 from fst.report.overview import exemptions, matrices, overall, readings, warning
@@ -51,6 +52,7 @@ def render(report: Report) -> str:
             exemptions=exemptions(report),
             matrices=matrices(report),
             readings=readings(report),
+            standing=stand(report),
             states=tuple(BoxState),
         )
     )

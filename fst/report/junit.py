@@ -71,9 +71,27 @@ def _case(form: Form, row: Row) -> ET.Element:
     for past in row.attempts[:-1]:
         said = f"{past.number}: {past.outcome or 'not judged'}: {past.words}"
         facts.append(("superseded attempt", said))
+    facts += _said(row)
     _properties(case, facts)
     _outcome(case, row.state, row.words)
     return case
+
+
+def _said(row: Row) -> Iterable[tuple[str, str]]:
+    """Return what people said of the box, and what makes it doubtful."""
+    people = row.latest.people if row.latest else None
+    for each in people.declared if people else ():
+        yield "declared", f"{each.outcome} by {each.by}: {each.words}"
+    for each in people.caveats if people else ():
+        yield "caveat", f"{each.words} ({each.by})"
+    for each in people.witnessed if people else ():
+        yield "witness", f"{each.by} says {each.outcome}: {each.words}"
+    for each in people.disagreements if people else ():
+        yield "disagreement", each.words
+    if row.reservations:
+        yield "accepted", "yes" if row.accepted else "no"
+    if row.suspect:
+        yield "suspect", row.suspect
 
 
 def _outcome(case: ET.Element, state: BoxState | None, words: str) -> None:

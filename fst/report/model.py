@@ -9,14 +9,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fst.boxes import AUTOMATIC, Key
+from fst.debts import open_debts
+from fst.events import refuse_newer
 from fst.report.fields import Fields, legible
-from fst.report.history import Attempt, History, Key, Timed, gather
+from fst.report.history import Attempt, History, Timed, gather
+from fst.report.incidents import incidents, last_end, testers
 from fst.verdict import Judged, exit_code
 from harness.errors import InputError
 from harness.finding import Outcome
 from harness.journal import Event, chain
 
-AUTOMATIC = "automatic"
 MAX_NS = 253_402_300_799 * 1_000_000_000  # the end of the year 9999, the last that can be written
 
 
@@ -63,6 +66,7 @@ class Row:
     words: str
     comments: tuple[Timed, ...]
     evidence: Evidence | None
+    suspect: str  # why a later change of a host makes the verdict doubtful, or ""
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -77,7 +81,28 @@ class Row:
     @property
     def latest(self) -> Attempt | None:
         """Return the attempt that counts."""
-        return self.attempts[-1] if self.attempts else None
+        return counting(self.attempts)
+
+    @property
+    def accepted(self) -> bool:
+        """Say whether the customer accepted the box as it is."""
+        return self.latest is not None and self.latest.people.still_accepted
+
+    @property
+    def reservations(self) -> tuple[str, ...]:
+        """Return why a PASS or an OTHER needs the customer's consent; none: it is a clean PASS."""
+        latest = self.latest
+        if latest is None or self.state not in _OUTCOMES or self.state is BoxState.FAIL:
+            return ()
+        found = [f"OTHER: {self.words}"] if self.state is BoxState.OTHER else []
+        found += [f"caveat: {each.words}" for each in latest.people.caveats]
+        people = latest.people
+        found += [f"disagreement: {each.words}" for each in people.disagreements]
+        for said in {each.by: each for each in people.witnessed}.values():  # the last of each
+            if said.outcome != self.state.value:
+                told = f"witness {said.by} says {said.outcome}: {said.words}"
+                found.append(told.removesuffix(": "))
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +142,8 @@ class Run:
     started_ns: int
     ended_ns: int | None  # None: the run did not come to its end
     reason: str
+    incidents: tuple[Timed, ...]  # resumed, handed over, repaired, …
+    open_debts: tuple[str, ...]  # what was not seen to be undone
     recorded_exit_code: int | None
 
 
@@ -154,7 +181,8 @@ class Report:
             for row in self.boxes
             if row.selected and row.state is not BoxState.NOT_APPLICABLE
         ]
-        loose = [Judged(each.attempts[-1].outcome) for each in self.evidence if not each.boxes]
+        counted = (counting(each.attempts) for each in self.evidence if not each.boxes)
+        loose = [Judged(last.outcome if last else None) for last in counted]
         return exit_code([*judged, *loose], complete=complete)
 
 
@@ -165,6 +193,7 @@ def build(events: Iterable[Event]) -> Report:
         InputError: no run.start, more than one, or a field that is not what its event type holds.
     """
     every = tuple(events)
+    refuse_newer(every)
     starts = [event for event in every if event.type == "run.start"]
     if len(starts) != 1:
         raise InputError(
@@ -177,12 +206,13 @@ def build(events: Iterable[Event]) -> Report:
         if not 0 <= event.at_ns <= MAX_NS:
             raise InputError("not a time", file=f"event {event.seq}", field="at_ns")
     fields = Fields.of(starts[0])
-    run = _run(starts[0], next((e for e in reversed(every) if e.type == "run.end"), None))
+    run = _run(starts[0], every)
     forms, evidence = _Projection(gather(every), run.selected).forms(fields.inners("forms"))
     return Report(run, forms, evidence, chain(every[-1].encode()), len(every))
 
 
-def _run(start: Event, end: Event | None) -> Run:
+def _run(start: Event, every: tuple[Event, ...]) -> Run:
+    end = last_end(every)
     fields, last = Fields.of(start), Fields.of(end) if end else None
     plan, site, people = (fields.inner(name) for name in ("plan", "site", "people"))
     everything = fields.values.get("selected") is None
@@ -200,13 +230,15 @@ def _run(start: Event, end: Event | None) -> Run:
         site_file=site.text("file"),
         site_sha256=site.text("sha256"),
         settings=site.texts("settings"),
-        tester=people.text("tester"),
+        tester=", then ".join(testers(people.text("tester"), every)),
         witness=people.text("witness"),
         customer=people.text("customer"),
         selected=None if everything else fields.texts("selected"),
         started_ns=start.at_ns,
         ended_ns=end.at_ns if end else None,
         reason=last.text("reason") if last else "the journal has no end of the run",
+        incidents=incidents(every),
+        open_debts=tuple(legible(debt.words) for debt in open_debts(every)),
         recorded_exit_code=last.whole_or_none("exit_code") if last else None,
     )
 
@@ -250,7 +282,7 @@ class _Projection:
         return Form(number, identity, part, title, form.text("site"), form.text("host"), rows)
 
     def _row(self, row: Fields, evidence: Evidence | None) -> Row:
-        latest = evidence.attempts[-1] if evidence else None
+        latest = counting(evidence.attempts) if evidence else None
         chosen = self._selected
         step = row.text("step")
         named = chosen is None or any(step == one or step.startswith(f"{one}.") for one in chosen)
@@ -271,7 +303,16 @@ class _Projection:
             words=words,
             comments=self._history.comments.get((row.raw("step"), row.raw("target")), ()),
             evidence=evidence,
+            suspect=self._history.suspects.get((row.raw("step"), row.raw("target")), ""),
         )
+
+
+def counting(attempts: tuple[Attempt, ...]) -> Attempt | None:
+    """Return the attempt that counts: the last; but a FAIL stands until another one is judged."""
+    judged = [one for one in attempts if one.outcome]
+    stands = bool(judged) and judged[-1].outcome is Outcome.FAIL
+    found = judged if stands else list(attempts)
+    return found[-1] if found else None
 
 
 def _state(row: Fields, latest: Attempt | None, *, selected: bool) -> tuple[BoxState, str]:

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fst.acceptance import Standing, Word, stand
 from fst.report.model import BoxState, Form, Report, Row
 from fst.verdict import EXIT_FAIL, EXIT_PASS
 
+REHEARSAL_WARNING = "REHEARSAL: simulated parts, scaled waits; can be neither accepted nor signed"
 LAB_WARNING = "LAB RUN: simulated parts, scaled waits; not evidence about a customer's system"
 
 _NEEDS_WORDS = (BoxState.FAIL, BoxState.OTHER, BoxState.NOT_APPLICABLE)
@@ -50,18 +52,17 @@ class Reading:
 def warning(report: Report) -> str:
     """Return the line that stands on every page of a run that is no evidence, else ""."""
     mark = report.run.watermark
-    return LAB_WARNING if mark == "LAB" else mark
+    return {"LAB": LAB_WARNING, "REHEARSAL": REHEARSAL_WARNING}.get(mark, mark)
 
 
 def overall(report: Report) -> Overall:
-    """Return PASS, FAIL, NOT COMPLETE or NOT DECIDED, with the sentences under it.
+    """Return PASS, ACCEPTED, FAIL, NOT COMPLETE or NOT DECIDED, with the sentences under it.
 
     The plan asks for every box: while one is empty, no number of PASSes makes the whole a PASS.
+    PASS is clean; with caveats or OTHERs that the customer accepted, all of them, it is ACCEPTED.
     """
-    code, totals = report.exit_code(), report.totals
-    word = {EXIT_PASS: "PASS", EXIT_FAIL: "FAIL"}.get(code, "NOT DECIDED")
-    if word == "PASS" and (totals[BoxState.WAITING] or totals[BoxState.NOT_RUN]):
-        word = "NOT COMPLETE"
+    totals, standing = report.totals, stand(report)
+    word = _word(report, standing)
     judged = sum(totals[state] for state in (BoxState.PASS, BoxState.FAIL, BoxState.OTHER))
     told = [f"{totals[BoxState.PASS]} of the {judged} boxes that have a verdict are PASS"]
     told += [
@@ -79,9 +80,39 @@ def overall(report: Report) -> Overall:
         sentences.append(f"{_boxes(left)} not selected for this run.")
     if loose := sum(not each.boxes for each in report.evidence):
         sentences.append(f"Cases tried that fill no box of these forms: {loose}.")
+    sentences += _reservations(standing)
     if report.run.ended_ns is None:
         sentences.append("The run did not come to its end: what follows is what was recorded.")
     return Overall(word, tuple(sentences))
+
+
+def _word(report: Report, standing: Standing) -> str:
+    code, totals = report.exit_code(), report.totals
+    if standing.word is Word.ACCEPTED and standing.accepted:
+        return "ACCEPTED"
+    word = {EXIT_PASS: "PASS", EXIT_FAIL: "FAIL"}.get(code, "NOT DECIDED")
+    if word != "PASS":
+        return word
+    if standing.unaccepted or standing.suspect:
+        return "NOT DECIDED"
+    empty = totals[BoxState.WAITING] or totals[BoxState.NOT_RUN] or report.run.open_debts
+    return "NOT COMPLETE" if empty else word
+
+
+def _reservations(standing: Standing) -> list[str]:
+    """Return what stands between a run and its acceptance, beside FAILs and empty boxes."""
+    said = []
+    if standing.accepted:
+        count = _cases(len(standing.accepted))
+        said.append(f"The customer accepted {count} with caveats or OTHER.")
+    if standing.unaccepted:
+        count = _cases(len(standing.unaccepted))
+        said.append(f"{count} with caveats, OTHER or a disagreement: not accepted by the customer.")
+    if standing.suspect:
+        count = _cases(len(standing.suspect))
+        said.append(f"{count} suspect, because a host was changed later: see below.")
+    said += [f"{each[0].upper()}{each[1:]}." for each in standing.formal if "undone" in each]
+    return said
 
 
 def exemptions(report: Report) -> tuple[Exemption, ...]:
@@ -147,6 +178,10 @@ def _matrix(report: Report, part: str) -> Matrix:
 
 def _cell(rows: Iterable[Row], step: str) -> Row | None:
     return next((row for row in rows if row.step == step and row.counts), None)
+
+
+def _cases(count: int) -> str:
+    return f"{count} case" if count == 1 else f"{count} cases"
 
 
 def _boxes(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from fst.acceptance import stand
 from fst.report.history import Attempt
 from fst.report.model import Evidence, Form, Report, Row
 from fst.report.moment import iso
@@ -27,8 +28,19 @@ def render(report: Report) -> Json:
         "exit_code": report.exit_code(),
         "exit_code_complete": report.exit_code(complete=True),
         "totals": {state.value: count for state, count in report.totals.items()},
+        "standing": standing(report),
         "forms": [_form(form) for form in report.forms],
         "evidence": [_evidence(each) for each in report.evidence],
+    }
+
+
+def standing(report: Report) -> Json:
+    """Return how the run stands, for programs."""
+    found = stand(report)
+    return asdict(found) | {
+        "word": found.word.value,
+        "complete": found.is_complete,
+        "exit_code": found.exit_code,
     }
 
 
@@ -51,6 +63,9 @@ def _box(row: Row) -> Json:
         "words": row.words,
         "attempt": latest.number if latest else None,
         "evidence": row.evidence.number if row.evidence else None,
+        "suspect": row.suspect,
+        "reservations": list(row.reservations),
+        "accepted": row.accepted,
         "comments": [asdict(said) for said in row.comments],
     }
 

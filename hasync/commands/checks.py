@@ -134,6 +134,9 @@ def _of_one_age(what: str, age_ns: int | None, limits: Thresholds) -> _Said:
 def _of_sets(status: Status) -> _Said:
     if status.gathered.touched:
         yield Level.WARNING, status.gathered.touched
+    if refused := status.gathered.quarantined:
+        told = f"{len(refused)} refused, the last is {refused[-1]}: look, then remove it"
+        yield Level.WARNING, told
     sets = status.gathered.sets
     corrupt = [one for one in sets if one.state.state is State.CORRUPT]
     if corrupt:

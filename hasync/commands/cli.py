@@ -1,18 +1,19 @@
 """hasync: look at a warm standby, and act on it by hand. Every verb: `hasync VERB --help`."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from harness.clock import SystemClock
 from harness.errors import InputError
 from hasync import durable
-from hasync.commands import cli_database, cli_look, cli_sets, example
+from hasync.commands import cli_database, cli_look, cli_sets, cli_tail, example
 from hasync.commands.command import Command, Context, Outcome, config_path, run, run_bare
 from hasync.commands.run_log import logging_to
 from hasync.commands.verbs import VERBS, HasyncOptions, hasync_options, verb_of
-from hasync.failure import Exit
+from hasync.failure import Exit, Stop
 from hasync.peer import agent
 from hasync.sets import base_folder
 from hasync.settings_file import load, parse
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_bare("hasync", words, hasync_options, _BARE[verb])
     act = ACTS.get(verb, cli_look.status)  # an unknown verb: the parser refuses it
     nagios = verb == "check"
-    return run(Command("hasync", _options, act, _recorded_as, nagios), words)
+    asks = verb in VERBS and VERBS[verb].asks
+    return run(Command("hasync", _options, act, _recorded_as, nagios, asks), words)
 
 
 def _options(argv: Sequence[str]) -> HasyncOptions:
@@ -42,8 +44,16 @@ def _options(argv: Sequence[str]) -> HasyncOptions:
 
 
 def _recorded_as(options: HasyncOptions) -> str:
-    locked = VERBS[options.verb].locked and not options.dry_run
-    return f"hasync {options.verb}" if locked else ""
+    if options.dry_run:
+        return ""
+    if (options.verb, options.action) == ("tail", "restore"):
+        return "hasync tail restore"
+    return f"hasync {options.verb}" if VERBS[options.verb].locked else ""
+
+
+def _tail(context: Context, options: HasyncOptions) -> Outcome:
+    restores = options.action == "restore"
+    return (cli_tail.restore if restores else cli_tail.tail)(context, options)
 
 
 def _role(context: Context, options: HasyncOptions) -> Outcome:
@@ -66,7 +76,7 @@ ACTS: dict[str, _Act] = {
     "restore": cli_database.restore_set,
     "rollback": cli_database.roll_back,
     "recover": cli_database.settle,
-    "tail": cli_database.tail,
+    "tail": _tail,
     "install": cli_database.install,
     "import": cli_database.import_old,
 }
@@ -93,12 +103,26 @@ def _init(options: HasyncOptions) -> Outcome:
     if path.exists():
         fix = "mend it, or name another with --config"
         raise InputError("there are settings already", file=str(path), fix=fix)
-    durable.make_folder(settings.folders.base)
-    base_folder.prepare(settings.folders)
-    durable.make_folder(path.parent)
-    durable.write(path, content)
+    with _permitted(settings.folders.base, path.parent):
+        durable.make_folder(path.parent)
+        durable.make_folder(settings.folders.base)
+        base_folder.prepare(settings.folders)
+        durable.write(path, content)
     lines = (f"wrote {path}: read it through, then `hasync doctor`", f"made {options.base}")
     return Outcome(Exit.OK, lines, {"settings": str(path), "base": str(Path(options.base))})
+
+
+@contextmanager
+def _permitted(*folders: Path) -> Iterator[None]:
+    """Say what root has to do first where we may not make or write one of *folders*."""
+    try:
+        yield
+    except Stop as stop:
+        if not isinstance(stop.__cause__, PermissionError):
+            raise
+        named = " ".join(str(folder) for folder in folders)
+        fix = f"as root, first: install -d -m 700 -o {cli_sets.person()} {named}"
+        raise Stop(stop.code, stop.why, fact=stop.fact, fix=fix) from stop
 
 
 _BARE: dict[str, Callable[[HasyncOptions], Outcome]] = {"agent": _agent, "init": _init}

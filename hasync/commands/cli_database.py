@@ -1,4 +1,4 @@
-"""The verbs of hasync that change what is live: restore, rollback, recover, install; and tails."""
+"""The verbs of hasync that change what is live: restore, rollback, recover, install."""
 
 from pathlib import Path
 
@@ -8,21 +8,22 @@ from hasync.commands import standby
 from hasync.commands.active import Told, settings_role
 from hasync.commands.choice import candidates
 from hasync.commands.cli_look import store_of
-from hasync.commands.cli_sets import person
 from hasync.commands.command import Context, Outcome
 from hasync.commands.plan import procedure_lines
-from hasync.commands.status import rows_of, utc
+from hasync.commands.status import rows_of
 from hasync.commands.verbs import HasyncOptions
-from hasync.database import eligible, tail_diff, tails
+from hasync.database import eligible
 from hasync.database.publish import database_of
 from hasync.database.recover import planned, recover
 from hasync.database.restore import cluster_of, restore
+from hasync.database.rollback import RollbackResult, rollback
 from hasync.database.rollback import planned as rollback_planned
-from hasync.database.rollback import rollback
 from hasync.failure import Exit, Stop
 from hasync.files import install as trees
-from hasync.sets.backup import Kind, StoredSet
+from hasync.sets.backup import Catalogue, Kind, StoredSet
 from hasync.sets.store import Store
+
+_OWN_TREES = "this host's own trees, as they were before the first install"
 
 
 def restore_set(context: Context, options: HasyncOptions) -> Outcome:
@@ -36,6 +37,7 @@ def restore_set(context: Context, options: HasyncOptions) -> Outcome:
     if options.dry_run:
         return _restore_shown(context, store, options)
     recover(context.settings, store, context.clock, context.log)
+    standby.refuse_unless_standby(context)
     stored = _chosen(context, store, options.word)
     told = Told()
     result = restore(
@@ -56,6 +58,7 @@ def _restore_shown(context: Context, store: Store, options: HasyncOptions) -> Ou
     """Return what a restore would do now; all that can be asked without a change is asked."""
     settings = context.settings
     lines = [*planned(settings, store, context.clock)]
+    standby.refuse_unless_standby(context)
     stored = _chosen(context, store, options.word)
     asked = eligible.examine(
         settings,
@@ -89,12 +92,12 @@ def roll_back(context: Context, options: HasyncOptions) -> Outcome:
         return _rollback_shown(context, store, options)
     recover(context.settings, store, context.clock, context.log)
     result = rollback(context.settings, store, context.clock, context.log, force=options.force)
-    names = {one.id: one.name.text for one in store.scan().sets}
+    catalogue = store.scan()
+    names = {one.id: one.name.text for one in catalogue.sets}
     live = names.get(result.set_id, result.set_id) or "of no set that is known"
     lines = [f"live again, in {result.took_s:.2f} s: the database {live}"]
     lines.append(f"the one before is {result.parked}; `hasync rollback` takes this back")
-    if result.held:
-        lines.append(f"held back: {names.get(result.held, result.held)}")
+    lines += _held_lines(catalogue, result)
     facts = {
         "live": result.set_id,
         "parked": result.parked,
@@ -103,6 +106,17 @@ def roll_back(context: Context, options: HasyncOptions) -> Outcome:
         "took_s": round(result.took_s, 3),
     }
     return Outcome(Exit.OK, tuple(lines), {"rollback": facts})
+
+
+def _held_lines(catalogue: Catalogue, result: RollbackResult) -> list[str]:
+    """Return what becomes of the set that was live: it matters only when it is the newer one."""
+    gone, live = catalogue.by_id(result.held), catalogue.by_id(result.set_id)
+    if not result.held:
+        return []
+    name = gone.name.text if gone else result.held
+    if gone and live and gone.order < live.order:
+        return [f"runs go on from {live.name.text}; {name} is older, so none takes it"]
+    return [f"no run takes {name} again until `hasync release {name}`; a newer set is taken"]
 
 
 def settle(context: Context, options: HasyncOptions) -> Outcome:
@@ -125,12 +139,15 @@ def install(context: Context, options: HasyncOptions) -> Outcome:
     settings, clock = context.settings, context.clock
     if options.dry_run:
         return _install_shown(context, procedure, options.word)
+    store = store_of(context)
     if options.undo:
         result = trees.undo(settings, clock)
     else:
-        store = store_of(context)
         result = trees.install(settings, store, store.scan().find(options.word), clock)
-    lines = [f"live: {path}" for path in result.live]
+    names = {one.id: one.name.text for one in store.scan().sets}
+    now = f"set {names.get(result.set_id, result.set_id)}" if result.set_id else _OWN_TREES
+    lines = [f"live now: {now}"]
+    lines += [f"live: {path}" for path in result.live]
     lines += [f"before: {path}; `hasync install --undo` takes it back" for path in result.previous]
     facts = {"set": result.set_id, "live": list(result.live), "previous": list(result.previous)}
     return Outcome(Exit.OK, tuple(lines), {procedure: facts})
@@ -163,66 +180,6 @@ def import_old(context: Context, options: HasyncOptions) -> Outcome:
         f"it is pinned, and no run takes it by itself; to make it live: hasync restore {name}",
     )
     return Outcome(Exit.OK, lines, {"set": stored.id, "name": name, "rows": rows_of(stored)})
-
-
-def tail(context: Context, options: HasyncOptions) -> Outcome:
-    """Return the tails, what one of them holds, or that a person took note of it."""
-    store = store_of(context)
-    if options.action == "list":
-        return _listed(tails.tails(context.settings, store))
-    one = tails.tail(context.settings, store, options.word)
-    if options.action == "ack":
-        sql = tails.acknowledge(store, one, person(), context.clock)
-        lines = (f"{one.label} is acknowledged", *((f"to drop it by hand: {sql}",) if sql else ()))
-        return Outcome(Exit.OK, lines, {"tail": one.label, "sql": sql})
-    if options.export:
-        paths = tail_diff.export(context.settings, one, Path(options.export))
-        facts = {"tail": one.label, "files": [str(path) for path in paths]}
-        return Outcome(Exit.OK, tuple(f"wrote {path}" for path in paths), facts)
-    return _differs(tail_diff.diff(context.settings, one))
-
-
-def _differs(found: tail_diff.TailDifference) -> Outcome:
-    lines = [f"{found.tail}: {found.rows} rows that the live database does not have"]
-    lines += [
-        f"{one.table}: {one.missing} missing, {one.changed} changed of {one.looked_at}"
-        f" ({one.by}{'' if one.in_live else ', no such table there'}), first {', '.join(one.keys)}"
-        for one in found.tables
-    ]
-    lines += [f"sequence {name} is further on" for name in found.sequences]
-    lines += [f"{found.large_objects} large objects"] if found.large_objects else []
-    facts = {
-        "tail": found.tail,
-        "rows": found.rows,
-        "tables": [
-            {name: getattr(one, name) for name in tail_diff.TableDifference.__slots__}
-            for one in found.tables
-        ],
-        "tables_equal": found.equal,
-        "sequences": list(found.sequences),
-        "large_objects": found.large_objects,
-    }
-    return Outcome(Exit.OK, tuple(lines), {"diff": facts})
-
-
-def _listed(found: tuple[tails.Tail, ...]) -> Outcome:
-    lines = []
-    for one in found:
-        name = one.stored.name.text if one.stored else "no set yet"
-        taken = one.acknowledged_at_ns
-        note = f"acknowledged {utc(taken)}" if taken else "waits for you"
-        lines.append(f"{one.label}  {one.size_bytes} bytes  {name}  {note}")
-    facts = [
-        {
-            "tail": one.label,
-            "oid": one.oid,
-            "size_bytes": one.size_bytes,
-            "set": one.stored.id if one.stored else "",
-            "acknowledged_at_ns": one.acknowledged_at_ns,
-        }
-        for one in found
-    ]
-    return Outcome(Exit.OK, tuple(lines or ["no tails"]), {"tails": facts})
 
 
 def _chosen(context: Context, store: Store, word: str) -> StoredSet:

@@ -47,11 +47,14 @@ def _gathered(context: Context) -> Gathered:
 def sets(context: Context, options: HasyncOptions) -> Outcome:
     """Return the catalogue, the newest set first, and what lies among the sets."""
     del options
-    catalogue = store_of(context).scan()
+    store = store_of(context)
+    catalogue, refused = store.scan(), store.quarantined()
     lines = [_line(one) for one in reversed(catalogue.sets)]
     lines += [f"old format, not proved: {name}" for name in catalogue.legacy]
     lines += [f"foreign, never touched: {name}" for name in catalogue.foreign]
-    return Outcome(Exit.OK, tuple(lines or ["no sets"]), _json(catalogue))
+    lines += [f"refused, remove it when you have looked: {path}" for path in refused]
+    facts = _json(catalogue) | {"quarantined": list(refused)}
+    return Outcome(Exit.OK, tuple(lines or ["no sets"]), facts)
 
 
 def examine(context: Context, options: HasyncOptions) -> Outcome:

@@ -23,7 +23,7 @@ from hasync.commands import record
 from hasync.commands.ending import Ending
 from hasync.commands.process import manners, within
 from hasync.commands.run_lock import locked
-from hasync.commands.run_log import logging_to, unlogged
+from hasync.commands.run_log import ALOUD, logging_to, unlogged
 from hasync.failure import Exit, Stop
 from hasync.sets import base_folder
 from hasync.settings import Settings
@@ -79,6 +79,7 @@ class Command(Generic[Options]):
     act: Callable[[Context, Options], Outcome]
     recorded_as: Callable[[Options], str]  # "": it needs no lock, and is not recorded
     speaks_nagios: bool = False  # whatever happens: one line on stdout, code 0 to 3
+    asks: bool = False  # a person typed it: a run that only waits for a set makes room
 
 
 def run(command: Command[Options], argv: Sequence[str] | None = None) -> int:
@@ -138,10 +139,13 @@ def _carried_out(
     stack.enter_context(within(settings.folders.base))
     ending.log = stack.enter_context(logging_to(settings.folders.log, command.program))
     try:
-        stack.enter_context(locked(settings.folders.state, name))
+        state, at_ns = settings.folders.state, context.clock.wall_ns()
+        gone = stack.enter_context(locked(state, name, at_ns=at_ns, asks=command.asks))
     except Stop as stop:
         logger.warning("not run command=%s why=%s", name, stop)
         raise
+    if gone:
+        logger.warning("%s only waited for a set, and has stepped aside", gone, extra=ALOUD)
     recorder = stack.enter_context(Recorder(context, name, ending))
     outcome = command.act(context, options)
     recorder.facts = outcome.facts

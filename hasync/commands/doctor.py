@@ -146,7 +146,8 @@ def _clients(database: Database) -> Findings:
         else:
             versions[name] = version
     if len(set(versions.values())) > 1:
-        yield Level.WARNING, f"programs of different versions in {database.bin}: {versions}"
+        shown = ", ".join(f"{name} {major}.{minor}" for name, (major, minor) in versions.items())
+        yield Level.WARNING, f"programs of different versions in {database.bin}: {shown}"
     version = versions.get("pg_restore")
     if version and client_versions.affected(version):
         yield Level.WARNING, _HOLES.format(*version, client_versions.CVES, client_versions.table())
@@ -200,11 +201,15 @@ def _space(settings: Settings) -> Findings:
         except HarnessError as error:
             yield Level.WARNING, str(error)
             continue
-        level = Level.WARNING if free < 2 * reserve else Level.OK
-        yield level, f"{free >> 20} MiB free at {path}, reserve {reserve >> 20} MiB"
+        told = f"{free >> 20} MiB free at {path}, reserve {reserve >> 20} MiB"
+        if free < 2 * reserve:
+            yield Level.WARNING, f"{told}: free some, give it a larger disk, or keep fewer sets"
+        else:
+            yield Level.OK, told
     devices = [path.stat().st_dev for path in paths if path.exists()]
     if len(set(devices)) < len(devices):
-        yield Level.WARNING, f"sets and PGDATA share a file system: {paths[0]}, {paths[-1]}"
+        shared = f"sets and PGDATA share a file system: {paths[0]}, {paths[-1]}"
+        yield Level.WARNING, f"{shared}; mount one of its own at folders.base"
 
 
 def _cron(settings: Settings) -> Findings:
@@ -269,7 +274,8 @@ def _peer(context: Context, host: str) -> Findings:
 
 
 def _compared(context: Context, hello: Hello) -> Findings:
-    yield Level.OK, f"peer {hello.site}: {hello.role}, epoch {hello.epoch}, {dict(hello.versions)}"
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(hello.versions.items()))
+    yield Level.OK, f"peer {hello.site}: {hello.role}, epoch {hello.epoch}; {versions}"
     own = role_file.read(context.settings.folders.state)
     if told := conflict(own, hello.fact):
         yield Level.CRITICAL, told

@@ -13,6 +13,7 @@ from hasync.commands.status import Gathered, PeerSeen
 from hasync.database import databases
 from hasync.database import live as live_file
 from hasync.database.cluster import Cluster
+from hasync.files.exchange import installed
 from hasync.peer import peer_file
 from hasync.role import Role
 from hasync.service import probe
@@ -36,6 +37,7 @@ def gather(settings: Settings, store: Store, clock: Clock) -> Gathered:
         service=probe(settings.service),
         sets=sets,
         live=live_set(settings, sets, problems),
+        installed=_installed(settings, problems),
         runs=_runs(state, problems),
         run_held=is_held(state),
         unfinished=tuple(name for name in PROCEDURES if (state / f"{name}.jsonl").exists()),
@@ -43,6 +45,7 @@ def gather(settings: Settings, store: Store, clock: Clock) -> Gathered:
         free_bytes=_free_bytes(settings),
         reserve_bytes=settings.database.reserve_bytes if settings.database else 0,
         touched=_touched(settings, problems),
+        quarantined=store.quarantined(),
         problems=tuple(problems),
     )
 
@@ -73,6 +76,18 @@ def live_set(settings: Settings, sets: tuple[StoredSet, ...], problems: list[str
         if one.kind is Kind.DATABASE and one.state.state is State.RESTORED and not one.state.held
     ]
     return max(restored, key=lambda one: one.order).id if restored else ""
+
+
+def _installed(settings: Settings, problems: list[str]) -> str | None:
+    """Return the id of the set whose trees are live; "": this host's own, after an undo."""
+    if settings.application is None:
+        return None
+    try:
+        last = installed(settings.folders.state)
+    except HarnessError as error:
+        problems.append(f"the record of the install cannot be read: {error}")
+        return None
+    return last.set_id if last else None
 
 
 def _touched(settings: Settings, problems: list[str]) -> str:

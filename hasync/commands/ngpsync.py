@@ -63,9 +63,23 @@ def act(context: Context, options: NgpsyncOptions) -> Outcome:
     if role.role is Role.ACTIVE:
         _active(context, store, address, told)
     else:
-        take_in(context, store)
+        _standby(context, store, told)
     prune(context, store, options.backups, told)
     return told.outcome()
+
+
+def _standby(context: Context, store: Store, told: Told) -> None:
+    """Take in what lies whole in the inbox, and say what is here."""
+    before = {one.id for one in store.scan().sets}
+    take_in(context, store)
+    here = store.scan().of(Kind.APPLICATION)
+    told.lines += [f"taken in {one.name.text}" for one in here if one.id not in before]
+    proved = [one for one in here if one.proved]
+    newest = f"{len(proved)}, the newest {proved[-1].name.text}" if proved else "none yet"
+    told.lines.append(
+        f"this site is the standby; sets of the application here: {newest}; "
+        "none goes live but by `hasync install`"
+    )
 
 
 def _active(context: Context, store: Store, address: PeerAddress, told: Told) -> None:

@@ -168,7 +168,8 @@ def ngpsync_options(argv: Sequence[str]) -> NgpsyncOptions:
     """
     parser = Parser(
         "ngpsync",
-        "Archive the configuration of the active mediation server, and send it to the standby.",
+        "On the active site: archive the configuration of the mediation server, and send it.\n"
+        "On the standby: take in what has come and keep it; `hasync install` makes it live.",
         (
             "ngpsync ms2.example.net              # the same line in cron on both sites",
             "ngpsync --list                       # what goes into the set, and what does not",

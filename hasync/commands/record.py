@@ -105,6 +105,8 @@ def ended(  # noqa: PLR0913 - the fields of one record
     )
     if over.ok:
         return {**runs, command: replace(over, failures=0, last_ok_at_ns=at_ns)}
+    if exit_code == Exit.ASIDE:  # a person wanted it: neither a success nor one more failure
+        return {**runs, command: over}
     return {**runs, command: replace(over, failures=over.failures + 1)}
 
 

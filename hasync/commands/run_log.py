@@ -9,12 +9,13 @@ import logging.handlers
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MAX_BYTES = 4 << 20
 FILES = 5  # rotated ones that stay
 LOGGERS = ("hasync", "harness")  # ours; a library's talk stays out
+ALOUD = {"aloud": True}  # as `extra` of a log line: told on stderr too, at once
 
 
 class RotatingLog(logging.handlers.RotatingFileHandler):
@@ -54,10 +55,25 @@ class _OneLine(logging.Formatter):
         return printable(super().format(record))
 
 
+class _Aloud(logging.Handler):
+    """What a person who looks on should know before the end."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line to stderr when it is one of these; a stderr that is gone is no matter."""
+        if sys.stderr is not None and getattr(record, "aloud", False):
+            with suppress(OSError, ValueError):
+                sys.stderr.write(f"{self._program}: {printable(record.getMessage())}\n")
+                sys.stderr.flush()
+
+
 @contextmanager
 def logging_to(folder: Path, program: str) -> Iterator[RotatingLog]:
     """Log what hasync and harness tell to *folder*/*program*.log, and give the handler."""
-    handler = RotatingLog(folder / f"{program}.log")
+    handler, aloud = RotatingLog(folder / f"{program}.log"), _Aloud(program)
     before = []
     for name in LOGGERS:
         logger = logging.getLogger(name)
@@ -65,11 +81,13 @@ def logging_to(folder: Path, program: str) -> Iterator[RotatingLog]:
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.addHandler(handler)
+        logger.addHandler(aloud)
     try:
         yield handler
     finally:
         for logger, level, propagate in before:
             logger.removeHandler(handler)
+            logger.removeHandler(aloud)
             logger.setLevel(level)
             logger.propagate = propagate
         handler.close()

@@ -10,15 +10,17 @@ Law: the set of today is waited for even when that of yesterday failed a minute 
 import logging
 from dataclasses import dataclass, field
 
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError
 from hasync.commands import logins
 from hasync.commands.active import Told, prune, settings_role
 from hasync.commands.choice import candidates, doubtful, live_set, passed_over
 from hasync.commands.command import Context, Outcome
 from hasync.commands.options import PgsyncOptions
 from hasync.commands.plan import procedure_lines
+from hasync.commands.run_lock import refuse_when_asked
+from hasync.database import preserve
 from hasync.database.load import SetRefusedError
-from hasync.database.restore import RestoreResult, restore
+from hasync.database.restore import RestoreResult, cluster_of, restore
 from hasync.failure import Exit, Stop
 from hasync.peer import arrival, peer_file
 from hasync.peer.address import PeerAddress
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 TOLD = "told_at_ns"  # measured when a later run has told of it
 MAX_REASONS = 5  # on one line
 RESCAN_S = 30.0  # a lost wake-up costs no more than this
+AGAIN_S = (60.0, 120.0, 300.0, 900.0)  # after a fault that was not the set's; the last one again
 _FOR_ALL = frozenset({Exit.REFUSED, Exit.RECOVER, Exit.CONFIG, Exit.LOCKED})  # no other set helps
 _OF_THE_SET = frozenset({Exit.NOT_VERIFIED, Exit.TRUST})
 
@@ -48,6 +51,10 @@ class _Wait:
     told: Told
     tried: set[str] = field(default_factory=set)
     troubles: list[Stop] = field(default_factory=list)
+    resting: frozenset[str] = frozenset()  # ids of sets that met a fault which was not theirs
+    again_ns: int = 0  # monotonic: when those are tried again
+    faults: int = 0
+    looked: preserve.Look | None = None  # at what is live, while there was time
 
     def until(self, deadline_ns: int, arrivals: Arrivals) -> bool:
         """Say whether a set became the live database before *deadline_ns*.
@@ -55,7 +62,7 @@ class _Wait:
         Raises:
             Stop: a guard that forbids every restore here.
         """
-        clock = self.context.clock
+        clock, waited = self.context.clock, False
         while True:
             take_in(self.context, self.store)
             if self._one_of(self._next()):
@@ -63,7 +70,10 @@ class _Wait:
             left_s = (deadline_ns - clock.monotonic_ns()) / 1e9
             if left_s <= 0:
                 return False
+            if not waited:
+                waited, self.looked = True, look_ahead(self.context)
             arrivals.wait(min(left_s, RESCAN_S))
+            refuse_when_asked(self.context.settings.folders.state)
             refuse_unless_standby(self.context)
 
     def _next(self) -> tuple[StoredSet, ...]:
@@ -71,7 +81,9 @@ class _Wait:
         role = settings_role(self.context)
         now_ns = self.context.clock.wall_ns()
         site, peer = self.context.settings.site, self.context.settings.peer.site
-        found = candidates(self.store.scan().sets, site, role.epoch, now_ns, self.tried, peer=peer)
+        early = self.context.clock.monotonic_ns() < self.again_ns
+        tried = self.tried | (self.resting if early else frozenset())
+        found = candidates(self.store.scan().sets, site, role.epoch, now_ns, tried, peer=peer)
         self.tried |= {one.id for one in found}
         return found
 
@@ -80,17 +92,28 @@ class _Wait:
 
         Where it was something else (no space, a lost server), an older set would meet the same.
         """
-        for stored in found:
+        for place, stored in enumerate(found):
             stop = self._attempt(stored)
             if stop is None:
                 return True
             logger.warning("not restored set=%s why=%s", stored.id, stop)
             if stop.code in _FOR_ALL:
                 raise stop
-            self.troubles.append(stop)
+            if str(stop) not in {str(one) for one in self.troubles}:
+                self.troubles.append(stop)
             if not isinstance(stop, SetRefusedError) and stop.code not in _OF_THE_SET:
+                self._rest(found[place:])
                 return False
         return False
+
+    def _rest(self, found: tuple[StoredSet, ...]) -> None:
+        """Let *found* be tried again in this run, later and later: the fault may pass."""
+        self.resting = frozenset(one.id for one in found)
+        self.tried -= self.resting
+        wait_s = AGAIN_S[min(self.faults, len(AGAIN_S) - 1)]
+        self.faults += 1
+        self.again_ns = self.context.clock.monotonic_ns() + round(wait_s * 1e9)
+        logger.info("tried again after_s=%g sets=%d", wait_s, len(found))
 
     def _attempt(self, stored: StoredSet) -> Stop | None:
         """Return what stood against *stored*; None when it is the live database now."""
@@ -107,6 +130,7 @@ class _Wait:
                 self.context.log,
                 jobs=self.options.jobs,
                 peer=known_peer(self.context),
+                looked=self.looked,
             )
         except Stop as stop:
             return stop
@@ -209,6 +233,17 @@ def look_again(context: Context, store: Store) -> None:
         logger.info("looked again set=%s state=%s why=%s", now.id, now.state.state, now.state.why)
 
 
+def look_ahead(context: Context) -> preserve.Look | None:
+    """Return what was seen of the live database while there is time; None when it is not up."""
+    settings = context.settings
+    try:
+        if settings.database and cluster_of(settings, settings.database).is_up():
+            return preserve.look_ahead(settings, settings.database)
+    except HarnessError as error:  # the restore looks itself, and tells
+        logger.info("not looked ahead why=%s", error)
+    return None
+
+
 def take_in(context: Context, store: Store) -> None:
     """Take whole sets out of the inbox: their sender may have died before its commit."""
     if not store.waiting():
@@ -249,8 +284,8 @@ def known_peer(context: Context) -> SiteFact | None:
 
 
 def tell(told: Told, store: Store, stored: StoredSet, result: RestoreResult) -> None:
-    """Put on record what a restore did; its whole time is the measured RTO."""
-    took_s = round(sum(result.seconds.values()), 3)
+    """Put on record what a restore did; the time until it was confirmed is the measured RTO."""
+    took_s = round(result.recovery_s, 3)
     catalogue = store.scan()
     now = catalogue.by_id(stored.id)
     if now is not None:
@@ -271,6 +306,9 @@ def tell(told: Told, store: Store, stored: StoredSet, result: RestoreResult) -> 
     if result.tail:
         told.lines.append(f"kept as a tail: {result.parked}")
         told.attention.append(f"{result.parked} holds rows of its own: hasync tail diff")
+    told.lines += result.pruned
+    kept = [line for line in result.pruned if line.startswith("kept ")]
+    told.attention += [f"{line}, with rows of its own: hasync tail diff" for line in kept]
     if result.roles:
         told.attention.append(f"roles created without a password: {', '.join(result.roles)}")
     told.facts["restored"] = {

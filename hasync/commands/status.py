@@ -37,6 +37,7 @@ class Gathered:
     service: ServiceFact | None = None
     sets: tuple[StoredSet, ...] = ()
     live: str = ""  # id of the set that the live database holds; "": not known
+    installed: str | None = None  # id of the set whose trees are live; None: none ever was
     runs: Mapping[str, RunRecord] | None = None
     run_held: bool = False
     unfinished: tuple[str, ...] = ()  # procedures with a journal that was left behind
@@ -44,6 +45,7 @@ class Gathered:
     free_bytes: Mapping[str, int] | None = None
     reserve_bytes: int = 0
     logins: tuple[str, ...] = ()  # roles that a restore created, and that have no password yet
+    quarantined: tuple[str, ...] = ()  # refused sets that wait for a person, the oldest first
     touched: str = ""  # in words: the live copy of a standby was written to since its restore
     problems: tuple[str, ...] = ()
 
@@ -85,6 +87,7 @@ class Status:
             "service": seen.service.state if seen.service else None,
             "newest": _named(self.newest),
             "restored": _named(self.live),
+            "installed": seen.installed,
             "proven_rpo_s": None if age_ns is None else round(age_ns / 1e9, 3),
             "ages_s": {
                 str(kind): None if one is None else round(one / 1e9, 3)
@@ -101,6 +104,7 @@ class Status:
             "runs": {name: _run(one) for name, one in sorted((seen.runs or {}).items())},
             "free_bytes": dict(seen.free_bytes or {}),
             "logins_without_password": list(seen.logins),
+            "quarantined": list(seen.quarantined),
             "problems": list(seen.problems),
         }
 
@@ -122,17 +126,34 @@ class Status:
         return tuple(found)
 
     def _proof(self) -> list[str]:
-        age = "not proved" if self.proven_age_ns is None else span(self.proven_age_ns)
-        if self.gathered.role.role is Role.ACTIVE:
-            return [f"if this site is lost now: data of the last {age} is lost with it"]
-        live = self.live.name.text if self.live else "not known"
-        found = [
-            f"restored and live: {live}",
-            f"if the active site is lost now: data of the last {age} is lost with it",
-        ]
+        active = self.gathered.role.role is Role.ACTIVE
+        which, where = ("this site", "the other site") if active else ("the active site", "here")
+        if self.proven_age_ns is None:
+            lost = (
+                f"nothing is proved at {where} yet" if active else f"nothing is proved {where} yet"
+            )
+            said = f"{lost}: if {which} is lost now, all of its data may be lost with it"
+        else:
+            age = span(self.proven_age_ns)
+            said = f"if {which} is lost now: data of the last {age} is lost with it"
+        if active:
+            return [said]
+        found = []
+        if Kind.DATABASE in self.ages_ns:
+            found.append(f"restored and live: {self.live.name.text if self.live else 'not known'}")
+        if Kind.APPLICATION in self.ages_ns:
+            found.append(f"installed and live: {self._installed()}")
+        found.append(said)
         if self.restore_s is not None:
             found.append(f"last proving restore took {self.restore_s:.1f} s")
         return found
+
+    def _installed(self) -> str:
+        set_id = self.gathered.installed
+        if not set_id:
+            return "no set; the trees are this host's own"
+        here = (one.name.text for one in self.gathered.sets if one.id == set_id)
+        return next(here, f"set {set_id}, which is here no more")
 
     def _attention(self) -> list[str]:
         found = [self.conflict] if self.conflict else []
@@ -140,6 +161,9 @@ class Status:
         found += [f"an unfinished {name}: hasync recover" for name in self.gathered.unfinished]
         if self.gathered.logins:
             found.append(f"no password yet: {', '.join(self.gathered.logins)}")
+        found += [
+            f"refused: {path}; remove it when you have looked" for path in self.gathered.quarantined
+        ]
         return found
 
     def _count(self, state: State) -> int:

@@ -1,5 +1,6 @@
 """The command line of `hasync`, as values: a verb, and what belongs to it, in any order."""
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class HasyncOptions:
     """What one run of hasync was asked for; each verb uses some of it."""
 
     verb: str
-    action: str = ""  # tail: list, diff, ack; role: show, set
+    action: str = ""  # tail: list, diff, ack, restore; role: show, set
     word: str = ""  # a set, a tail, a file, a role
     config: str = ""
     json: bool = False
@@ -37,6 +38,8 @@ class HasyncOptions:
     trusted: bool = False
     undo: bool = False
     export: str = ""
+    name: str = ""  # of the database that a tail is restored into
+    unseen: bool = False
     epoch: int = 0
     why: str = ""
     warning_s: int = Thresholds().warning_s
@@ -101,15 +104,27 @@ def _rollback(parser: Parser) -> None:
 
 
 def _tail(parser: Parser) -> None:
-    parser.add_argument("action", choices=("list", "diff", "ack"))
-    _set("name of the tail (diff, ack)", needed=False)(parser)
+    parser.add_argument("action", choices=("list", "diff", "ack", "restore"))
+    _set("name of the tail, or of its set (diff, ack, restore)", needed=False)(parser)
     parser.add_argument("--export", metavar="FOLDER", default="", action=Once,
                         help="diff: write the rows into files there")  # fmt: skip
+    parser.add_argument("--unseen", action="store_true",
+                        help="ack: although no diff was made of it")  # fmt: skip
+    parser.add_argument("--as", metavar="DATABASE", dest="name", default="", action=Once,
+                        help="restore: its name (default NAME__tail_ID)")  # fmt: skip
+    _jobs(parser)
+    _dry(parser)
+
+
+def _role_word(text: str) -> str:
+    if text not in {"active", "standby", ""}:  # "": left out
+        raise argparse.ArgumentTypeError(f"{text!r} is no role: active or standby")
+    return text
 
 
 def _role(parser: Parser) -> None:
     parser.add_argument("action", choices=("show", "set"), nargs="?", default="show")
-    parser.add_argument("word", metavar="ROLE", choices=("active", "standby", ""), nargs="?",
+    parser.add_argument("word", metavar="ROLE", type=_role_word, nargs="?",
                         default="", help="active or standby")  # fmt: skip
     parser.add_argument("--epoch", type=whole(1, MAX_EPOCH, ""), default=0, action=Once,
                         help="one more than any before, for a new active site")  # fmt: skip
@@ -161,6 +176,7 @@ class Verb:
     does: str
     adds: _Adds = _nothing
     locked: bool = False  # it changes what another run may be changing
+    asks: bool = False  # a run that only waits for a set ends for it; not what may stand in cron
 
 
 VERBS: dict[str, Verb] = {
@@ -168,10 +184,14 @@ VERBS: dict[str, Verb] = {
     "check": Verb("the same for monitoring: Nagios exit codes and perfdata", _check),
     "sets": Verb("list the catalogue, strangers and backups of the scripts before"),
     "verify": Verb("check signature, size and SHA-256 of sets here", _verify),
-    "restore": Verb("make a set the live database; the old one stays beside it", _restore, True),
-    "rollback": Verb("exchange the live database and its predecessor", _rollback, True),
-    "recover": Verb("settle what an interrupted run has left", _dry, True),
-    "tail": Verb("rows that no set of the other site has: list, diff, ack", _tail),
+    "restore": Verb(
+        "make a set the live database; the old one stays beside it", _restore, True, True
+    ),
+    "rollback": Verb("exchange the live database and its predecessor", _rollback, True, True),
+    "recover": Verb("settle what an interrupted run has left", _dry, True, True),
+    "tail": Verb(
+        "rows that no set of the other site has: list, diff, ack, restore", _tail, asks=True
+    ),
     "doctor": Verb("look for what would make the next run fail", _doctor),
     "role": Verb("show the role of this site, or declare it", _role),
     "pin": Verb("never remove a set", _set("name or id")),
@@ -179,11 +199,14 @@ VERBS: dict[str, Verb] = {
     "hold": Verb("no run takes a set by itself", _hold),
     "release": Verb("runs may take a held set again", _set("name or id")),
     "keep": Verb("remove the sets that no rule keeps", _keep, True),
-    "import": Verb("prove a backup of the scripts before by restoring it", _import, True),
-    "install": Verb("make an application set live; --undo takes it back", _install, True),
+    "import": Verb("prove a backup of the scripts before by restoring it", _import, True, True),
+    "install": Verb("make an application set live; --undo takes it back", _install, True, True),
     "agent": Verb("answer the other site (forced command of its ssh key)"),
     "init": Verb("write the folders and an example of the settings", _init),
 }
+_ASKS = (
+    "\nA pgsync that only waits for a set steps aside for it; one that restores is never cut short."
+)
 _EXAMPLES = (
     "hasync status",
     "hasync restore --dry-run",
@@ -192,7 +215,7 @@ _EXAMPLES = (
     "hasync VERB --help",
 )
 _VALUED = frozenset({"--config", "-j", "--jobs", "-w", "--warning", "-c", "--critical", "--epoch",
-                     "--why", "--export", "-b", "--backups", "--site", "--peer",
+                     "--why", "--export", "--as", "-b", "--backups", "--site", "--peer",
                      "--base"})  # fmt: skip
 
 
@@ -235,7 +258,8 @@ def hasync_options(argv: Sequence[str]) -> HasyncOptions:
             raise InputError("no such verb", value=verb, fix="see hasync --help")
         raise InputError("which verb?", fix=f"one of: {', '.join(VERBS)}")
     rest = [*argv[:at], *argv[at + 1 :]]
-    parser = Parser(f"hasync {verb}", VERBS[verb].does)
+    does = VERBS[verb].does + (_ASKS if VERBS[verb].asks else "")
+    parser = Parser(f"hasync {verb}", does)
     VERBS[verb].adds(parser)
     options = HasyncOptions(verb, **arguments(parser, rest))
     _belong(options, parser)
@@ -245,10 +269,14 @@ def hasync_options(argv: Sequence[str]) -> HasyncOptions:
 def _belong(options: HasyncOptions, parser: Parser) -> None:
     """Refuse words that do not go together."""
     match options.verb, options.action:
-        case "tail", "diff" | "ack" if not options.word:
+        case "tail", "diff" | "ack" | "restore" if not options.word:
             parser.error("which tail? see hasync tail list")
-        case "tail", "list" | "ack" if options.export:
+        case "tail", action if options.export and action != "diff":
             parser.error("--export belongs to tail diff")
+        case "tail", action if options.unseen and action != "ack":
+            parser.error("--unseen belongs to tail ack")
+        case "tail", action if action != "restore" and _of_restore(options):
+            parser.error("--as, --jobs and --dry-run belong to tail restore")
         case "tail", "list" if options.word:
             parser.error(f"unrecognized arguments: {options.word}")
         case "role", "set" if not options.word or not options.epoch:
@@ -261,6 +289,10 @@ def _belong(options: HasyncOptions, parser: Parser) -> None:
             parser.error("name one set, or --undo")
         case _:
             return
+
+
+def _of_restore(options: HasyncOptions) -> bool:
+    return bool(options.name or options.dry_run or options.jobs != JOBS)
 
 
 __all__ = ["VERBS", "VERSION", "HasyncOptions", "Verb", "hasync_options", "verb_of"]

@@ -81,12 +81,17 @@ def describe(session: Session) -> DatabaseFacts:
         return facts(session, snapshot, fingerprint(text))
 
 
-def facts(session: Session, snapshot: Snapshot, schema: str) -> DatabaseFacts:
-    """Return the facts in *snapshot*; *schema* is the fingerprint of its schema."""
+def facts(
+    session: Session, snapshot: Snapshot, schema: str, rows: Mapping[str, int] | None = None
+) -> DatabaseFacts:
+    """Return the facts in *snapshot*; *schema* is the fingerprint of its schema.
+
+    *rows*: those of its tables, where they are counted already.
+    """
     row = session.rows(_DATABASE)[0]
     settings = session.rows(_SETTINGS)
     return DatabaseFacts(
-        tables=count(session, snapshot.tables),
+        tables=count(session, snapshot.tables) if rows is None else rows,
         unlogged=tuple(table.qualified for table in snapshot.tables if table.unlogged),
         sequences=sequences(session),
         large_objects=session.value("select count(*) from pg_largeobject_metadata"),

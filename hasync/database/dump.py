@@ -10,7 +10,8 @@ with one job, because the workers of several ask for every table anew, as long a
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -21,8 +22,8 @@ from hasync import durable
 from hasync.database import dump_archive
 from hasync.database.describe import dump_encoding, facts
 from hasync.database.facts import DatabaseFacts
-from hasync.database.psql import Psql, SqlError, connection, environment
-from hasync.database.snapshot import LOCK_TIMEOUT, VANISHED, blockers, frozen, locked
+from hasync.database.psql import Psql, Session, SqlError, connection, environment
+from hasync.database.snapshot import LOCK_TIMEOUT, VANISHED, Snapshot, blockers, frozen, locked
 from hasync.database.watched import ChildError, Watch, disk
 from hasync.failure import Exit, Stop
 from hasync.settings import Database
@@ -31,6 +32,7 @@ DUMP: Final = "dump"  # the folder in a set's data/; each file in it ends with S
 SUFFIX: Final = ".zst"
 LEVEL: Final = 3
 TRIES: Final = 5  # while somebody else's DDL comes between
+LOCK_TRIES: Final = 20  # of these cost next to nothing: no file has been written yet
 OWN_LOCK_S: Final = (
     10.0  # for pg_dump's locks: we have them all, so it waits for DDL that waits for us
 )
@@ -95,7 +97,7 @@ def _dumped(psql: Psql, archive: Path, jobs: int, watch: Watch) -> tuple[Databas
     with psql.session() as session:
         at_ns = watch.clock.wall_ns()
         try:
-            with frozen(session) as snapshot:
+            with _held(session) as snapshot:
                 # --no-sync: these files become others, which are flushed before they are a set
                 argv = [str(database.bin / "pg_dump"), "-Fd", "-Z0", "--no-sync", "-w"]
                 argv += [f"-j{jobs:d}", f"--snapshot={snapshot.id}", f"--file={archive}"]
@@ -116,6 +118,24 @@ def _dumped(psql: Psql, archive: Path, jobs: int, watch: Watch) -> tuple[Databas
             if not told:
                 raise
             raise _Disturbed(locked(told, wait_s)) from error
+
+
+@contextmanager
+def _held(session: Session) -> Iterator[Snapshot]:
+    """Give a `frozen` snapshot, tried again while tables vanish between it and their locks."""
+    with ExitStack() as stack:
+        for _ in range(LOCK_TRIES - 1):
+            try:
+                snapshot = stack.enter_context(frozen(session))
+            except SqlError as error:
+                if error.sqlstate != VANISHED:
+                    raise
+                session.do("rollback")
+                continue
+            break
+        else:
+            snapshot = stack.enter_context(frozen(session))
+        yield snapshot
 
 
 def _blockers(psql: Psql) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def record(state: Path, database: Database, one: Known, clock: Clock) -> Live:
     Raises:
         Stop: it cannot be read, or the disk did not take it.
     """
-    changes, empty = _counts(database, one.name)
+    changes, empty = counts(database, one.name)
     found = Live(_set_id(one), one.oid, clock.wall_ns(), changes, empty)
     durable.write(state / NAME, json.dumps(asdict(found)).encode())
     return found
@@ -79,7 +79,7 @@ def touched(state: Path, database: Database, one: Known) -> str:
     before = read(state)
     if before is None or not before.set_id or not before.same(one):
         return ""
-    changes, empty = _counts(database, one.name)
+    changes, empty = counts(database, one.name)
     if changes in {0, before.changes} and empty <= before.empty:
         return ""
     count = changes - before.changes if changes > before.changes else changes
@@ -87,7 +87,12 @@ def touched(state: Path, database: Database, one: Known) -> str:
     return f"{one.name} was written to since its restore: about {count} rows changed{more}"
 
 
-def _counts(database: Database, name: str) -> tuple[int, int]:
+def counts(database: Database, name: str) -> tuple[int, int]:
+    """Return the rows that were ever changed in *name*, and its empty tables, by statistics.
+
+    Raises:
+        Stop: it cannot be read.
+    """
     with Psql(database, name).session() as session:
         (row,) = session.rows(_COUNTS)
     return int(row["changes"]), int(row["empty"])

@@ -4,6 +4,7 @@
 attempt. Whatever else goes wrong (no space, a lost server, a signal) says nothing of the set.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,11 @@ _NOT_THE_SET: Final = (
     "could not connect",
 )
 # what is loaded is flushed by the first commit that waits for its log, long before the swap
-_OPTIONS: Final = "-c synchronous_commit=off -c lc_messages=C"
+_OPTIONS: Final = ("synchronous_commit=off", "lc_messages=C")
+_MEMORY: Final = "maintenance_work_mem"  # kB
+_HELPERS: Final = "max_parallel_maintenance_workers"  # since 11
+_MEMORY_KB: Final = 256 << 10  # for each that sorts; more hardly helps
+_SHARE: Final = 8  # of the machine's memory, for all of them: a standby's application is down
 
 
 class SetRefusedError(Stop):
@@ -57,7 +62,7 @@ def load(database: Database, name: str, dump: Path, jobs: int, watch: Watch) -> 
     argv = [str(database.bin / "pg_restore"), "--exit-on-error", "-w", "-j", str(jobs), "-Fd"]
     argv += ["-d", connection(database, name), str(dump)]
     try:
-        watch.carry_out([argv], _environment())
+        watch.carry_out([argv], _environment(*_sorting(database, jobs)))
     except ChildError as error:
         if error.code is Exit.NO_SPACE or any(words in error.said for words in _NOT_THE_SET):
             raise
@@ -114,6 +119,21 @@ def mark(database: Database, name: str, marker: Marker) -> Marker:
     return proved
 
 
-def _environment() -> dict[str, str]:
+def _sorting(database: Database, jobs: int) -> tuple[str, ...]:
+    """Return the settings with which indexes are built: never less memory than the server gives."""
+    rows = Psql(database, MAINTENANCE).rows(
+        f"select name, setting from pg_settings where name in ('{_MEMORY}', '{_HELPERS}')"  # noqa: S608 - constants
+    )
+    given = {row["name"]: int(row["setting"]) for row in rows}
+    processors = os.cpu_count() or 1
+    machine_kb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 10
+    memory_kb = max(given[_MEMORY], min(_MEMORY_KB, machine_kb // _SHARE // jobs))
+    # with a job for each processor, helpers of one index would only be in the way of the others
+    alone = (f"{_HELPERS}=0",) if _HELPERS in given and jobs >= processors else ()
+    return (f"{_MEMORY}={memory_kb}kB", *alone)
+
+
+def _environment(*more: str) -> dict[str, str]:
     found = dict(environment())
-    return found | {"PGOPTIONS": f"{found.get('PGOPTIONS', '')} {_OPTIONS}".strip()}
+    options = " ".join(f"-c {option}" for option in (*_OPTIONS, *more))
+    return found | {"PGOPTIONS": f"{found.get('PGOPTIONS', '')} {options}".strip()}

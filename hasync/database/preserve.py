@@ -5,10 +5,12 @@ moment of the drop; a written-to one is kept under NAME__tail_<oid>, with a set 
 it, and nothing here ever drops it.
 """
 
+from dataclasses import dataclass
 from logging import Logger
 
 from harness.clock import Clock
 from hasync.database import databases, restored, tails
+from hasync.database import live as live_file
 from hasync.database.companions import TAIL, Place, Preserved
 from hasync.database.databases import MAINTENANCE, Databases, Known
 from hasync.database.facts import DatabaseFacts
@@ -21,17 +23,47 @@ from hasync.sets.store import Store
 from hasync.settings import Database, Settings
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """That nothing was written to NAME, as seen while there was time to look at every row."""
+
+    oid: int
+    counts: tuple[int, int]  # of the server's statistics, from before that look
+
+
+def look_ahead(settings: Settings, database: Database) -> Look | None:
+    """Return what a restore that follows soon need not look at again; None: it must.
+
+    Raises:
+        Stop: it cannot be read.
+    """
+    one = databases.look(database).live
+    if one is None:
+        return None
+    found = Look(one.oid, live_file.counts(database, one.name))
+    return None if since_restore(database, one, settings.folders.state) else found
+
+
 def fate(  # noqa: PLR0913, PLR0917 - what a run has in hand
-    settings: Settings, database: Database, store: Store, live: Known, clock: Clock, log: Logger
+    settings: Settings,
+    database: Database,
+    store: Store,
+    live: Known,
+    clock: Clock,
+    log: Logger,
+    looked: Look | None = None,
 ) -> Place:
     """Return whether *live*, once replaced, is a previous database or a tail.
 
     A tail has its set when this returns. The same content is not dumped twice, however often the
-    restore fails afterwards.
+    restore fails afterwards. *looked* is believed while statistics tell of no write since then;
+    they prove nothing, but `replaced` looks at every row again, after the exchange.
 
     Raises:
         Stop: it cannot be read, or the tail set cannot be made.
     """
+    if looked == Look(live.oid, live_file.counts(database, live.name)):
+        return Place.PREVIOUS
     told = since_restore(database, live, settings.folders.state)
     if not told:
         return Place.PREVIOUS

@@ -3,6 +3,7 @@
 Called at the start of every run; idempotent, and killed itself it is simply called again.
 
     NAME__new_* that we made      not live yet: dropped                        on a standby
+    the half copy of a tail       dropped; one that got its name stays         anywhere
     our DROP of NAME__prev_*      cut short: dropped                           on a standby
     NAME with a marker            its set, and state/live.json, say so
     a swap that got through       what was replaced is kept, if written to     on a standby
@@ -25,9 +26,10 @@ from harness.journal import Event
 from hasync.database import databases, guard, live, preserve
 from hasync.database.cluster import Cluster
 from hasync.database.companions import Place
+from hasync.database.confirm import UNCONFIRMED, confirm
 from hasync.database.databases import MAINTENANCE, Databases, Known
 from hasync.database.psql import Psql
-from hasync.database.restore import UNCONFIRMED, cluster_of, confirm, leave
+from hasync.database.restore import cluster_of, leave
 from hasync.database.rollback import hold
 from hasync.operation import close_unfinished, unfinished
 from hasync.role import Role
@@ -37,7 +39,8 @@ from hasync.settings import Database, Settings
 
 ROLLBACK: Final = "rollback"
 RESTORE: Final = "restore"
-PROCEDURES: Final = (RESTORE, ROLLBACK)
+TAIL: Final = "tail"  # hasync.database.tail_copy
+PROCEDURES: Final = (RESTORE, ROLLBACK, TAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,7 @@ def _remedies(case: _Case) -> tuple[Remedy, ...]:
         guard.cluster(session, case.database)
         found = databases.read(session, names)
     guard.name_there(found, names.name)
-    remedies = list(_drops(case, found)) if case.role is Role.STANDBY else []
+    remedies = list(_drops(case, found))
     if found.live is not None:
         remedies += _recorded(case, found.live)
         remedies += _replaced(case, found, found.live)
@@ -179,14 +182,25 @@ def _held(case: _Case) -> Remedy:
 
 
 def _drops(case: _Case, found: Databases) -> Iterator[Remedy]:
-    """Give the databases that a note of ours or an unfinished journal names as not finished."""
-    names = databases.companions(case.database)
-    begun = (one for one in case.journals.get(RESTORE, ()) if one.type == "begun")
-    named = {names.new(str(one.fields.get("set", ""))) for one in begun}
+    """Give the databases that a note of ours or an unfinished journal names as not finished.
+
+    On an active site that is the half copy of a tail alone, named by both: nothing else is made.
+    """
+    standby, copies = case.role is Role.STANDBY, _begun(case, TAIL)
+    named = _begun(case, RESTORE)
     for one in found.all:
         half = one.place is Place.NEW and (one.making or one.name in named)
-        if half or (one.place is Place.PREVIOUS and one.invalid and one.replaced is not None):
+        half &= standby or one.name in copies
+        cut = one.place is Place.PREVIOUS and one.invalid and one.replaced is not None
+        if half or (cut and standby):
             yield Remedy(f"drop {one.name}, the rest of an interrupted run", _drop(case, one))
+
+
+def _begun(case: _Case, procedure: str) -> set[str]:
+    """Return the names of the databases that interrupted runs of *procedure* were making."""
+    names = databases.companions(case.database)
+    begun = (one for one in case.journals.get(procedure, ()) if one.type == "begun")
+    return {names.new(str(one.fields.get("set", ""))) for one in begun}
 
 
 def _drop(case: _Case, one: Known) -> Callable[[], str]:

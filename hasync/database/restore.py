@@ -19,7 +19,6 @@ from hasync.database import (
     databases,
     eligible,
     guard,
-    live,
     load,
     preflight,
     preserve,
@@ -28,6 +27,7 @@ from hasync.database import (
 )
 from hasync.database.cluster import Cluster
 from hasync.database.companions import Companions, Marker, Place
+from hasync.database.confirm import confirm
 from hasync.database.databases import MAINTENANCE, Known
 from hasync.database.facts import DatabaseFacts
 from hasync.database.psql import Psql, Session
@@ -44,7 +44,7 @@ from hasync.sets.store import Store
 from hasync.settings import Database, Settings
 
 NEVER = -1  # no epoch: before the guard
-UNCONFIRMED = frozenset({State.NEW, State.VERIFIED, State.FAILED})  # not CORRUPT: that is of files
+TIDYING = frozenset({"prune", "stop"})  # steps after the new rows are live, and on record as that
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -61,6 +61,11 @@ class RestoreResult:
     roles: tuple[str, ...] = ()  # created, without a password
     pruned: tuple[str, ...] = ()
 
+    @property
+    def recovery_s(self) -> float:
+        """Return the time until the new rows were live and confirmed: nobody waits for the rest."""
+        return sum(took_s for name, took_s in self.seconds.items() if name not in TIDYING)
+
 
 def restore(  # noqa: PLR0913 - what a run has in hand, and its options
     settings: Settings,
@@ -72,10 +77,12 @@ def restore(  # noqa: PLR0913 - what a run has in hand, and its options
     jobs: int = 1,
     peer: SiteFact | None = None,
     by_hand: bool = False,
+    looked: preserve.Look | None = None,
 ) -> RestoreResult:
     """Return once *stored* is the live database; call `hasync.database.recover.recover` before.
 
     *by_hand*: a person chose this set; it may be older than what is live, held, or of this site.
+    *looked*: what `preserve.look_ahead` gave while there was time.
 
     Raises:
         Stop: the old database is live, and nothing is left over; code RECOVER says that the new
@@ -89,7 +96,7 @@ def restore(  # noqa: PLR0913 - what a run has in hand, and its options
     fields = {"set": stored.id, "name": stored.name.text, "database": names.name}
     with Operation("restore", settings.folders.state, clock, **fields) as operation:
         run = _Restore(settings, database, names, store, stored, clock, log, operation)
-        run.jobs, run.peer, run.by_hand = jobs, peer, by_hand
+        run.jobs, run.peer, run.by_hand, run.looked = jobs, peer, by_hand, looked
         try:
             return run.carry_out()
         except (HarnessError, OSError) as error:
@@ -129,10 +136,12 @@ class _Restore:
     jobs: int = 1
     peer: SiteFact | None = None
     by_hand: bool = False
+    looked: preserve.Look | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     epoch: int = NEVER
     live: Known | None = None
     parked: str = ""
+    pruned: tuple[str, ...] = ()  # what was done with older databases
     coming_oid: int = 0
     building: bool = False  # from here on the database of that name is ours
     swapped: bool = False
@@ -177,10 +186,7 @@ class _Restore:
                 eligible.server(self.database)
         with self._step("select"):
             if self.cluster.is_up():
-                self._newer()
-
-    def _newer(self) -> None:
-        eligible.newer(self.database, self.stored, by_hand=self.by_hand)
+                eligible.newer(self.database, self.stored, by_hand=self.by_hand)
 
     def _prepare(self) -> tuple[DatabaseFacts, Path]:
         """Return the facts of the authentic set, and where it lies decompressed."""
@@ -193,13 +199,28 @@ class _Restore:
         data = self.store.folder(self.stored) / DATA
         with self._step("preflight"):
             paths = tuple(data / entry.path for entry in manifest.files)
-            preflight.files(self.settings, facts, paths)
+            try:
+                preflight.files(self.settings, facts, paths)
+            except Stop as stop:
+                if stop.code is not Exit.NO_SPACE or not self._made_room():
+                    raise
+                preflight.files(self.settings, facts, paths)
             if self.cluster.is_up():
                 self._asked(facts)
         with self._step("unpack"):
             target = self.store.scratch(self.stored.id, "restore")
             unpack.unpack(data, manifest.files, target, self._watch(target))
-        return facts, _dump_in(target)
+        return facts, unpack.dump_in(target)
+
+    def _made_room(self) -> bool:
+        """Say whether something was dropped that a run before, cut short in its end, had left."""
+        self._up()
+        self._prune()
+        return bool(self.pruned)
+
+    def _prune(self) -> None:
+        work = self.settings, self.database, self.store, self.clock, self.log
+        self.pruned += preserve.prune(*work)
 
     def _watch(self, folder: Path) -> Watch:
         """Return what has children work on the disk of *folder*, within the limits."""
@@ -214,9 +235,7 @@ class _Restore:
         """Return the roles that had to be created; the server runs."""
         with self._step("start"):
             if not self.cluster.is_up():
-                self.operation.note("started", pid=self.cluster.start().pid)
-                eligible.server(self.database)
-                self._newer()
+                self._up()
                 self._asked(facts)
         with self._step("globals"), Psql(self.database, MAINTENANCE).session() as session:
             roles = load.roles(session, facts)
@@ -224,17 +243,23 @@ class _Restore:
             self.log.warning("roles created, without a password: %s", ", ".join(roles))
         return roles
 
+    def _up(self) -> None:
+        """Return once the server runs; one that had to be started allows the restore too."""
+        if not self.cluster.is_up():
+            self.operation.note("started", pid=self.cluster.start().pid)
+            eligible.server(self.database)
+            eligible.newer(self.database, self.stored, by_hand=self.by_hand)
+
     def _tail(self) -> None:
         with self._step("tail"):
-            # what runs that failed after their swap have left would add up
-            preserve.prune(self.settings, self.database, self.store, self.clock, self.log)
+            self._prune()  # what runs that failed after their swap have left would add up
             found = databases.look(self.database)
             guard.name_there(found, self.names.name)
             self.live = found.live
             if self.live is None:
                 return
             work = self.settings, self.database, self.store, self.live, self.clock, self.log
-            tail = preserve.fate(*work) is Place.TAIL
+            tail = preserve.fate(*work, self.looked) is Place.TAIL
             oid = self.live.oid
             self.parked = self.names.tail(oid) if tail else self.names.previous(oid)
             self.operation.note("fate", oid=oid, parked=self.parked)
@@ -309,9 +334,8 @@ class _Restore:
         with self._step("confirm"):
             confirm(self.settings, self.database, self.store, self.clock, self.seconds)
         with self._step("prune"):
-            work = self.settings, self.database, self.store, self.clock, self.log
             self._look_back()
-            pruned = preserve.prune(*work)
+            self._prune()
         with self._step("stop"):
             leave(self.settings, self.cluster)
         return RestoreResult(
@@ -322,7 +346,7 @@ class _Restore:
             parked=self.parked,
             tail=self.live is not None and self.parked == self.names.tail(self.live.oid),
             roles=roles,
-            pruned=pruned,
+            pruned=self.pruned,
         )
 
     def _look_back(self) -> None:
@@ -361,37 +385,3 @@ class _Restore:
                     self._drop_ours(session)
         with suppress(HarnessError, OSError):
             leave(self.settings, self.cluster)
-
-
-def confirm(
-    settings: Settings,
-    database: Database,
-    store: Store,
-    clock: Clock,
-    seconds: Mapping[str, float],
-) -> str:
-    """Return the id of the set that is live, recorded as restored; "" when none is.
-
-    From the catalogue alone, so that it can be said again after any interruption. A set whose files
-    are corrupt stays that: what was made of them once says nothing of them now.
-    """
-    one = databases.look(database).live
-    if one is None:
-        return ""
-    live.record(settings.folders.state, database, one, clock)
-    if one.marker is None:
-        return ""
-    stored = store.scan().by_id(one.marker.set_id)
-    known = stored.state.state if stored else State.CORRUPT
-    if stored is not None and (known in UNCONFIRMED or (known is State.RESTORED and seconds)):
-        told = {f"{name}_s": round(took_s, 3) for name, took_s in seconds.items()}
-        store.mark(stored, State.RESTORED, "", **told)
-    return one.marker.set_id
-
-
-def _dump_in(target: Path) -> Path:
-    """Return the folder of the directory-format dump below *target*."""
-    found = sorted(target.rglob("toc.dat"))
-    if len(found) != 1:
-        raise Stop(Exit.NOT_VERIFIED, "not one dump in the set", fact=f"{len(found)} toc.dat")
-    return found[0].parent

@@ -143,29 +143,40 @@ def count(session: Session, tables: Sequence[Table]) -> dict[str, int]:
     }
 
 
-def changed_since(session: Session, tables: Sequence[Table], xid: int) -> tuple[str, ...]:
-    """Return the tables with a row written after transaction *xid* (with its epoch).
+def counted_since(
+    session: Session, tables: Sequence[Table], xid: int
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return the rows of each table, and the tables with a row written after transaction *xid*.
 
-    "large objects" is among them when one was. Vacuum and a crash do not count as writing; a
-    transaction number too old to compare does, for every table: what is unsure is written to.
+    *xid* comes with its epoch. "large objects" is among the tables when one was. Vacuum and a crash
+    do not count as writing; a transaction number too old to compare does, for every table: what is
+    unsure is written to.
     """
     now = session.value("select txid_snapshot_xmax(txid_current_snapshot())")
     if not 0 <= now - xid < XIDS // 2:
-        return (*(table.qualified for table in tables), LARGE_OBJECTS)
+        every = (*(table.qualified for table in tables), LARGE_OBJECTS)
+        return count(session, tables), every
+    newer = f"age(t.xmin) < age({literal(str(xid % XIDS))}::xid)"
+    # one pass over a large table, which may come from the disk, answers both
+    whole = tuple(table for table in tables if not table.condition)
+    both = f"count(*) as rows, count(*) filter (where {newer}) > 0 as written"
+    found = list(_each(session, whole, both, lambda one: one.source))
+    rows = {table.qualified: row["rows"] for table, row in found}
+    some = tuple(table for table in tables if table.condition)  # only some of their rows count
+    rows |= count(session, some) if some else {}
     objects = tuple(
         Table("pg_catalog", name, unlogged=False, condition="")
         for name in ("pg_largeobject", "pg_largeobject_metadata")
     )
 
-    def newer(one: Table) -> str:
+    def first(one: Table) -> str:
         """Return a source of one row, if that many are newer: the scan ends at the first."""
-        where = f"where age(t.xmin) < age({literal(str(xid % XIDS))}::xid)"
-        return f"(select from only {relation(one.schema, one.name)} t {where} limit 1) q"
+        return f"(select from only {relation(one.schema, one.name)} t where {newer} limit 1) q"
 
-    found = _each(session, (*tables, *objects), "count(*) > 0 as written", newer)
-    written = [one for one, row in found if row["written"]]
-    names = dict.fromkeys(LARGE_OBJECTS if one in objects else one.qualified for one in written)
-    return tuple(names)
+    found += _each(session, (*some, *objects), "count(*) > 0 as written", first)
+    written = {one for one, row in found if row["written"]}
+    names = [table.qualified for table in tables if table in written]
+    return rows, (*names, *([LARGE_OBJECTS] if written & set(objects) else []))
 
 
 def sequences(session: Session) -> dict[str, SequenceValue]:

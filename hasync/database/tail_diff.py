@@ -181,7 +181,7 @@ class _Two:
                 "only the set is left of this tail",
                 field="tail",
                 value=tail.label,
-                fix="restore the set into a database of its own and compare by hand",
+                fix=f"first: hasync tail restore {tail.label}",
             )
         self._database: Database = database_of(settings)
         self._name = tail.name

@@ -14,6 +14,7 @@ from harness.child import environment
 from harness.manifest import FileEntry
 from hasync import durable
 from hasync.database.watched import Watch
+from hasync.failure import Exit, Stop
 
 SUFFIX: Final = ".zst"
 BATCH: Final = 200  # files for one zstd: a command line has its limits
@@ -71,6 +72,18 @@ def unpack(data: Path, files: Sequence[FileEntry], target: Path, watch: Watch) -
     lines = _lines(data, packed, target)
     for begin in range(0, len(lines), WIDTH):
         watch.carry_out(lines[begin : begin + WIDTH], environment())
+
+
+def dump_in(target: Path) -> Path:
+    """Return the folder of the directory-format dump below *target*.
+
+    Raises:
+        Stop: there is none, or more than one.
+    """
+    found = sorted(target.rglob("toc.dat"))
+    if len(found) != 1:
+        raise Stop(Exit.NOT_VERIFIED, "not one dump in the set", fact=f"{len(found)} toc.dat")
+    return found[0].parent
 
 
 def _lines(data: Path, packed: Sequence[FileEntry], target: Path) -> list[tuple[str, ...]]:

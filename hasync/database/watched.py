@@ -21,7 +21,7 @@ from hasync.settings import Database
 
 MARGIN: Final = 8  # we stop an eighth of the reserve above it: a child goes on between two looks
 LOOK_S: Final = 0.02  # between two looks at the free space
-AHEAD: Final = 2  # looks for which the space must last, at the rate since the one before
+AHEAD: Final = 2  # looks for which the space must last, at the rate that was measured
 _SAID_BYTES: Final = 1 << 16  # kept of what a child says; its last words count
 _FULL: Final = "No space left on device"
 
@@ -123,7 +123,9 @@ class Watch:
                     running.remove(child)
 
     def _look(self, before: tuple[int, int] | None) -> tuple[int, int]:
-        """Return when it was looked, and what may still be written.
+        """Return when it was looked, and what may still be written: what the next one starts from.
+
+        A look that comes early, because a child spoke, does not: a burst is no rate.
 
         Raises:
             Stop: no time is left, or no space at the rate since the look *before*.
@@ -138,22 +140,24 @@ class Watch:
                 fact=f"{self.disk.reserve_bytes} bytes stay free there",
                 fix="make room, or keep sets on another disk than PGDATA",
             )
+        if before is not None and now_ns - before[0] < LOOK_S * 1e9:
+            return before
         return now_ns, spare
 
 
 def _written_soon(before: tuple[int, int] | None, now: tuple[int, int]) -> int:
     """Return what may be written until the look after the next, at the rate since the one *before*.
 
-    A look that came late, on a busy machine, has let more be written; the next may be as late.
+    A look that comes late, on a busy machine, has measured more time and more bytes: the rate is as
+    true, and says nothing of when the next look comes. For that there is the margin.
 
     >>> _written_soon((0, 1000), (10_000_000, 900)), _written_soon((0, 1000), (50_000_000, 900))
-    (400, 200)
+    (200, 80)
     """
     if before is None:
         return 0
-    took_ns = max(1, now[0] - before[0])
-    rate = max(0, before[1] - now[1]) / took_ns
-    return round(AHEAD * rate * max(took_ns, LOOK_S * 1e9))
+    took_ns = max(now[0] - before[0], LOOK_S * 1e9)
+    return round(max(0, before[1] - now[1]) * AHEAD * LOOK_S * 1e9 / took_ns)
 
 
 def _start(stack: ExitStack, line: Sequence[str], env: Mapping[str, str]) -> _Child:

@@ -13,7 +13,7 @@ from hasync.database.describe import facts, schema_text
 from hasync.database.facts import DatabaseFacts, content_differences
 from hasync.database.psql import Psql, Session
 from hasync.database.schema import fingerprint
-from hasync.database.snapshot import changed_since, frozen
+from hasync.database.snapshot import count, counted_since, frozen
 from hasync.settings import Database
 
 MAX_TOLD = 5
@@ -61,6 +61,9 @@ def _since(session: Session, xid: int, wanted: DatabaseFacts | None) -> tuple[st
 def _look(session: Session, xid: int | None) -> tuple[DatabaseFacts, tuple[str, ...]]:
     """Return the facts, and the tables with rows newer than *xid*, in one snapshot."""
     with frozen(session) as snapshot:
-        found = facts(session, snapshot, fingerprint(schema_text(session, snapshot)))
-        changed = () if xid is None else changed_since(session, snapshot.tables, xid)
-    return found, changed
+        tables = snapshot.tables
+        rows, changed = (
+            (count(session, tables), ()) if xid is None else counted_since(session, tables, xid)
+        )
+        schema = fingerprint(schema_text(session, snapshot))
+        return facts(session, snapshot, schema, rows), changed

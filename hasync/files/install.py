@@ -5,7 +5,7 @@ trees that were live stay as the previous ones; `undo` exchanges them back, as o
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from hasync.failure import Exit, Stop
 from hasync.files.archive import unpack
 from hasync.files.carry import carry, measure, present
 from hasync.files.exchange import (
+    NO_SET,
     Pair,
     Plan,
     checked_root,
@@ -150,16 +151,20 @@ def interrupted(settings: Settings) -> tuple[str, ...]:
 def settle_install(settings: Settings, clock: Clock) -> tuple[str, ...]:
     """Return in words what was left of an interrupted install or undo, and how it was ended.
 
+    Where no live tree was exchanged, or all were, none has to be moved to end it: that is done
+    under a running service too.
+
     Raises:
-        Stop: trees wait to be exchanged, and the service is not known to be stopped; or somebody
-            has changed them by hand.
+        Stop: the live trees are of two sets, and the service is not known to be stopped; or
+            somebody has changed them by hand.
         InputError: the plan cannot be read.
     """
     state = settings.folders.state
     told: list[str] = []
     plan = unsettled(state)
     if plan is not None:
-        _stopped(settings)
+        if (exchanged := [pair for pair in plan.pairs if pair.exchanged]) != list(plan.pairs):
+            _stopped_between(settings, plan, exchanged)
         told.append(settle(state, plan))
     for procedure in ("install", "undo"):
         close_unfinished(state, procedure, clock)
@@ -179,6 +184,26 @@ def _stopped(settings: Settings) -> None:
             fact=f"{found.state}: {found.why}",
             fix="stop it first; its files are exchanged under it",
         )
+
+
+def _stopped_between(settings: Settings, plan: Plan, exchanged: Sequence[Pair]) -> None:
+    """Return when nothing is exchanged yet, or the rest of it may be now.
+
+    Raises:
+        Stop: some trees are of one set, some of the other, and the service may be using them.
+    """
+    found = probe(settings.service)
+    if not exchanged or found.state is ServiceState.INACTIVE:
+        return
+    new = ", ".join(pair.live for pair in exchanged)
+    old = ", ".join(pair.live for pair in plan.pairs if pair not in exchanged)
+    raise Stop(
+        Exit.REFUSED,
+        "an exchange was interrupted half way, and the service is not known to be stopped",
+        fact=f"of set {plan.set_id or NO_SET}: {new}; of {plan.before_id or NO_SET}: {old}; "
+        f"the service is {found.state}",
+        fix="stop it, then `hasync recover`, then start it again",
+    )
 
 
 def _authentic(store: Store, stored: StoredSet) -> StoredSet:

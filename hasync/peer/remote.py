@@ -5,7 +5,9 @@ trusted; the agent takes a set from there into the catalogue, after it has check
 repeated at any time: files that are there are not sent again, a commit of the same set is the same.
 
 rsync writes in place: whatever ends it (a cut, a kill, a reboot), what has arrived is kept under
-its name, so a resumed transfer sends the rest and no temporary name is ever left.
+its name, so a resumed transfer sends the rest and no temporary name is ever left. Nothing is
+flushed file by file, which takes seconds where there are thousands: the commit flushes all at once,
+before the set has a place in the catalogue, and it hashes what a power cut may have emptied.
 """
 
 import logging
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 RETRYABLE = frozenset({10, 12, 20, 23, 24, 30, 35, 255})  # rsync(1): sockets, streams, time-outs
 IO_TIMEOUT_S = 60  # rsync's, at both ends: also what ends a receiver whose sender is gone
 REFUSED = "hasync agent: refused"  # how the agent's refusal of an rsync begins
+_ALOUD = {"aloud": True}  # told on stderr too (hasync.commands.run_log)
 _NO_SPACE = re.compile(r"\((28|122)\)$", re.MULTILINE)  # ENOSPC, EDQUOT: rsync shows the number
 _REFUSED = re.compile(rf"^{REFUSED}: (.*)$", re.MULTILINE)
 
@@ -213,6 +216,8 @@ class Peer:
             wait_s = patience.wait_s
             if deadline_ns is not None and ended_ns + round(wait_s * 1e9) >= deadline_ns:
                 raise Stop(Exit.TIMEOUT, f"no time left for {what}", fact=stop.fact or stop.why)
+            if patience.tries == 1:  # nobody should sit before a silent program
+                logger.warning("%s; tried again for %.0f s", stop, self._give_up_s, extra=_ALOUD)
             logger.warning("retry what=%s after_s=%g why=%s", what, wait_s, stop)
             self._wait(wait_s)
 
@@ -287,7 +292,7 @@ class Peer:
         kib_s = self._settings.peer.bandwidth_kib_s if bandwidth is None else bandwidth
         inbox = f"{peer.inbox}/" if peer.inbox else ""
         return (
-            *("rsync", "-rt", "--inplace", "--fsync", f"--timeout={self._io_timeout_s}"),
+            *("rsync", "-rt", "--inplace", f"--timeout={self._io_timeout_s}"),
             *("--chmod=D0700,F0600", "--no-motd", *more),
             *((f"--bwlimit={kib_s}",) if kib_s else ()),
             *("--", f"{folder}/", f"{self._address.rsync_host}:{inbox}{set_id}.part/"),

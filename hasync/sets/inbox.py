@@ -152,6 +152,10 @@ class Inbox:
         ]
         return tuple(sorted(names, key=lambda name: int(name.rpartition(".")[2])))
 
+    def quarantined_paths(self) -> tuple[str, ...]:
+        """Return where the quarantined lie, below the base folder."""
+        return tuple(f"{self.folder.name}/{QUARANTINE}/{name}" for name in self.quarantined())
+
     def sweepable(self, now_ns: int) -> tuple[Path, ...]:
         """Return what may go: parts that nothing has come into for a week, the oldest quarantined.
 

@@ -85,6 +85,10 @@ class Store:
         """Return the ids in the inbox that may be whole; `receive` tells."""
         return self._inbox.waiting()
 
+    def quarantined(self) -> tuple[str, ...]:
+        """Return what was refused and waits for a person, the oldest first; below the base."""
+        return self._inbox.quarantined_paths()
+
     def verify(self, stored: StoredSet) -> StoredSet:
         """Return the set with what its signature and all its files say now.
 

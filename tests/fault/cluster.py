@@ -26,6 +26,7 @@ LIMIT_S = 60.0  # of any one command; a second alone
 POLL_S = 0.01
 OWNER = "postgres"  # the Linux user that runs the server when the tests run as root
 SUPERUSER = "postgres"
+NO_LIMIT = "-c statement_timeout=0"
 CONF = """\
 listen_addresses = ''
 unix_socket_directories = '{run}'
@@ -155,7 +156,8 @@ class Cluster:
             timeout=LIMIT_S,
             check=False,
             cwd="/",
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+            # a test's database may have a limit of its own, for hasync to withstand
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PGOPTIONS": NO_LIMIT},
         )
 
     def _backends_left(self) -> bool:

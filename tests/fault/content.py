@@ -15,7 +15,7 @@ from tests.fault.site import LIMIT_S, Site
 NAME = "ngp"
 SEED = "ngp_seed"  # a database as a whole, copied for each test
 SEEDED = 500  # rows of writer "seed" in it
-ASSETS = 20_000
+ASSETS = 10_000
 STEP, MODULUS = 2_654_435_761, 1 << 32
 ODD = 'Größe "x"'  # a table with a name that wants care
 

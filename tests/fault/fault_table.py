@@ -16,7 +16,7 @@ ORIGINAL = "tests/fault/test_original_workflow.py"
 HEAD = """\
 # Faults done to a pair of sites, and what happened
 
-Made by `make fault-table` from one run of the tests named here; not written by hand.
+Made by `make fault-table` from what the tests named here have reported; not written by hand.
 Two sites on one machine, each with its own network, processes, disk and PostgreSQL.
 What they have to keep is judged from outside, by a ledger of the rows that the server confirmed.
 

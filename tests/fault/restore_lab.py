@@ -2,8 +2,8 @@
 
     standby.run("restore", stored.id, failpoint="restore.swap.before:kill")
 
-Two sets of different content, A and B, are enough: whichever is not live is restored. As a program
-(`python restore_lab.py FILE VERB ID`) it is the process that the tests kill.
+Two sets of different content, A and B, are enough: whichever is not live is restored. The process
+that the tests kill is `tests.fault.restore_child`.
 """
 
 import dataclasses
@@ -21,23 +21,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.clock import SystemClock
-from harness.errors import HarnessError
 from hasync import role_file
 from hasync.database import databases, publish, recover, restore, rollback
 from hasync.database.companions import Place
-from hasync.failure import Stop
 from hasync.role import Role
 from hasync.sets.backup import StoredSet
 from hasync.sets.store import Store
 from hasync.settings import Database, Folders, Limits, Service, Settings, Signing
 from tests.fault.cluster import Cluster
 from tests.fault.postgres_wire import Address, Connection, ServerError
+from tests.fault.restore_child import settled as settled  # noqa: PLC0414 - given on
+from tests.fault.restore_child import store_of as store_of  # noqa: PLC0414 - given on
 
 NAME = "ngp"
 SOURCE = "ngp_source"  # what the active site would have
 LIMIT_S = 60.0
 EVERY_S = 0.02
 LOG = logging.getLogger(__name__)
+CHILD = Path(__file__).with_name("restore_child.py")
 CONTENT = """
 create table calls (n bigint primary key, crc bigint not null);
 create table version (label text);
@@ -107,7 +108,7 @@ class Standby:
         file = self.base / "settings.json"
         file.write_text(json.dumps(plain(self.settings)))
         chosen = self.sets[label].id if label else ""
-        return [sys.executable, __file__, str(file), verb, chosen]
+        return [sys.executable, "-S", str(CHILD), str(file), verb, chosen]
 
     def run(
         self, verb: str, label: str = "", failpoint: str = ""
@@ -195,6 +196,14 @@ def address(cluster: Cluster, name: str = NAME) -> Address:
     return Address(cluster.socket, name, user="postgres")
 
 
+def ended(error: str) -> bool:
+    """Say whether a watcher's *error* is that of a session which the swap ended.
+
+    One that is ended between its connection and its question may find no answer but a closed door.
+    """
+    return error.startswith(("57P01", "connection lost: ", "the server closed the connection"))
+
+
 def whole(label: str, rows: int = 200) -> str:
     """Return what a watcher sees of a whole content."""
     return f"{label}: {rows}/{7 * rows * (rows + 1) // 2}"
@@ -254,16 +263,12 @@ def standby(cluster: Cluster) -> Iterator[Standby]:
         folder.chmod(0o755)
         shutil.chown(settings.folders.log, "postgres", "postgres")
     made = Standby(folder / "west", cluster, settings)
+    made.clear()  # of what a test before this one may have left under that name
     try:
         yield made
     finally:
         made.clear()
         shutil.rmtree(folder)
-
-
-def store_of(settings: Settings) -> Store:
-    """Return the catalogue of a site."""
-    return Store(settings.folders, settings.signing, settings.site, SystemClock())
 
 
 def environment(failpoint: str = "") -> dict[str, str]:
@@ -287,44 +292,3 @@ def plain(settings: Settings) -> dict[str, object]:
             for key, value in dataclasses.asdict(settings.database).items()
         },
     }
-
-
-def settled(found: dict[str, object]) -> Settings:
-    """Return the settings that `plain` has written."""
-    database = dict(found["database"])  # type: ignore[call-overload]
-    paths = {key: Path(database[key]) for key in ("bin", "data")}
-    return Settings(
-        site="west",
-        folders=Folders(Path(str(found["base"]))),
-        signing=Signing(Path(str(found["key"])), Path(str(found["signers"]))),
-        database=Database(**(database | paths)),
-        service=Service(status=tuple(found["service"])),  # type: ignore[arg-type]
-        limits=Limits(**found["limits"]),  # type: ignore[arg-type]
-    )
-
-
-def main(argv: list[str]) -> int:
-    """Carry one verb out, as a command would; return its exit code."""
-    file, verb, chosen = argv
-    settings = settled(json.loads(Path(file).read_text()))
-    store, clock = store_of(settings), SystemClock()
-    try:
-        for line in recover.recover(settings, store, clock):
-            sys.stdout.write(f"{line}\n")
-        if verb == "restore":
-            stored = store.scan().by_id(chosen)
-            assert stored is not None
-            restore.restore(settings, store, stored, clock, LOG, by_hand=True)
-        elif verb == "rollback":
-            rollback.rollback(settings, store, clock, LOG)
-    except Stop as error:
-        sys.stderr.write(f"{error}\n")
-        return int(error.code)
-    except HarnessError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -4,12 +4,14 @@ What it left on the disk is read here directly (manifests, data files, databases
 zstd's and pg_restore's own words: nothing of hasync is imported.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shlex
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +21,11 @@ from tests.fault.content import NAME, SEEDED, drop_all, look, reset
 from tests.fault.oracles import Rows, Upto, preserved, rows_in_dump
 from tests.fault.original_days import RUNNING, STOPPED
 from tests.fault.postgres_wire import Connection
-from tests.fault.site import Result, Site, Started, python
+from tests.fault.site import Result, Site, Started, python, until
 from tests.fault.two_sites import TwoSites
 
 BASE = "hasync"
+IMAGES, MORNING, EVENING = "images", "morning", "evening"  # copies of what tests begin with
 WAIT_S = 20  # of the standby for a set
 SETTLED = ("sleep infinity", "postgres: ", "sshd: /usr/sbin/sshd")  # what may run when nothing does
 SETTINGS = """\
@@ -144,8 +147,10 @@ class Pair:
 
     def prepare(self) -> None:
         """Bring both sites back to the first morning: rows at a, nothing at b, no set anywhere."""
+        if self.kept(MORNING):
+            self.bring_back(MORNING)
+            return
         self.lab.mend()
-        (self.lab.folder / "ledger").unlink(missing_ok=True)
         for site in (self.a, self.b):
             self.end_all(site)
             site.must("rm", "-rf", BASE, "look")
@@ -153,13 +158,60 @@ class Pair:
             if not site.answers:
                 site.postgres("stop", "-m", "immediate")
                 assert site.postgres("start").code == 0
-            self.install(site)
+        self.furnish()
         reset(self.a)
         drop_all(self.b)
         self.role(self.a, "active", 1)
         self.role(self.b, "standby", 1)
-        self.a.service(RUNNING)
-        self.b.service(STOPPED)
+        self.keep(MORNING)
+
+    def furnish(self) -> None:
+        """Make what lies beside the databases and sets as it is on any first morning."""
+        (self.lab.folder / "ledger").unlink(missing_ok=True)
+        for site, service in ((self.a, RUNNING), (self.b, STOPPED)):
+            self.install(site)
+            site.service(service)
+
+    def first_day(self) -> None:
+        """Bring both to the evening of a first day: 5 rows, one set, the standby live on it.
+
+        It's lived through once; later tests have it from a copy.
+        """
+        if self.kept(EVENING):
+            self.bring_back(EVENING)
+            return
+        self.scribble(self.a, "a", 5)
+        for result, site in zip(self.both(), (self.a, self.b), strict=True):
+            assert result.code == 0, self.told(site, result)
+        self.keep(EVENING)
+
+    def kept(self, name: str) -> bool:
+        """Say whether *name* can be brought back."""
+        return all((site.files / IMAGES / name).exists() for site in (self.a, self.b))
+
+    def keep(self, name: str) -> None:
+        """Keep databases and sets of both sites as they are now; the servers are up again after."""
+        for site in (self.a, self.b):
+            assert site.postgres("stop").code == 0
+            site.must("mkdir", "-p", f"{IMAGES}/{name}")
+            site.must("cp", "-a", "pgdata", BASE, f"{IMAGES}/{name}")
+            assert site.postgres("start").code == 0
+
+    def bring_back(self, name: str) -> None:
+        """Make databases and sets of both sites what they were, whatever has become of them."""
+        self.lab.mend()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(self._bring_back, (self.a, self.b), (name, name)))
+        self.furnish()
+
+    def _bring_back(self, site: Site, name: str) -> None:
+        self.end_all(site, servers=True)
+        for lock in (site.files / "run").iterdir():  # of a dead server, whose number may be taken
+            lock.unlink()
+        site.must("rm", "-rf", BASE, "look", "pgdata")
+        site.must("cp", "-a", f"{IMAGES}/{name}/.", ".")
+        assert site.postgres("start", "-W").code == 0
+        until(lambda: site.answers, "its server is up")
 
     def install(self, site: Site) -> None:
         """Write settings, programs, and whom to trust."""
@@ -252,13 +304,16 @@ class Pair:
             if not words.startswith(known) and "(defunct)" not in words
         }
 
-    def end_all(self, site: Site) -> None:
+    def end_all(self, site: Site, *, servers: bool = False) -> None:
         """End every stray of an earlier test; numbers are looked up in this site alone."""
-        for pid in self.strays(site):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        if servers:  # at once, as a power cut would: what is brought back needs nothing of them
+            until(lambda: not _killed(self.servers(site)), "its servers are gone")
+        _killed(self.strays(site))
+
+    def servers(self, site: Site) -> dict[int, str]:
+        """Return the processes of PostgreSQL at *site*."""
+        known = (f"{site.bin}/postgres ", "postgres: ")
+        return {pid: words for pid, words in site.processes().items() if words.startswith(known)}
 
     def scribble(self, site: Site, writer: str, count: int) -> Rows:
         """Write rows into the live database of *site* at once, and return them: confirmed."""
@@ -280,6 +335,16 @@ class Pair:
         tail = log.read_text().splitlines()[-15:] if log.exists() else []
         said = "\n".join([result.out, result.err, *tail])
         return f"{site.name}: exit {result.code}\n{said}\n{shlex.join(self.strays(site).values())}"
+
+
+def _killed(processes: Iterable[int]) -> bool:
+    """Kill them; say whether there was one."""
+    there = False
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            there = True
+    return there
 
 
 @pytest.fixture

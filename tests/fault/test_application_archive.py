@@ -513,9 +513,9 @@ while True:
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-def test_a_live_sqlite_file_is_copied_whole(tmp_path: Path, mode: str) -> None:
+def test_a_live_sqlite_file_is_copied_whole(place: Path, mode: str) -> None:
     """Every row acknowledged before the copy began is in it, and it is sound (F45)."""
-    top = tmp_path / "ngp"
+    top = place / "ngp"
     (top / "enum").mkdir(parents=True)
     file = top / "enum/config.db"
     argv = [sys.executable, "-c", WRITER, str(file), mode]
@@ -525,7 +525,7 @@ def test_a_live_sqlite_file_is_copied_whole(tmp_path: Path, mode: str) -> None:
             acknowledged = 0
             while acknowledged < 200 * (number + 1):
                 acknowledged = int(writer.stdout.readline())
-            base = tmp_path / f"run{number}"
+            base = place / f"run{number}"
             base.mkdir()
 
             packed, target = packed_of(top, base)

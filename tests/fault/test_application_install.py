@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import pytest
 
 from harness.clock import ManualClock
 from harness.errors import InputError
+from hasync import durable
 from hasync.failure import Exit, Stop
 from hasync.files import exchange
 from hasync.files.application import install, settle_install, undo
 from hasync.files.exchange import installed, unsettled
 from hasync.sets.backup import State, StoredSet
-from hasync.settings import Database, Settings
+from hasync.settings import Database, Service, Settings
 from hasync.steps import failpoints
 from tests.application_bench import (
     RUNNING,
@@ -37,11 +39,13 @@ from tests.application_bench import (
     store_of,
     with_application,
 )
+from tests.fault.sample import SEED, SOAK, orders, some, taken
 from tests.lab.peers import need
 from tests.set_bench import AT_NS, make_keys
 
 ROOT = Path(__file__).parent.parent.parent
 CLOCK = ManualClock(AT_NS)
+Observe = Callable[[str, object], None]
 
 
 class Scene:
@@ -73,7 +77,7 @@ class Scene:
     def step(self, verb: str, *before: str, failpoint: str = "") -> int:
         """Return the exit code of one step in a process of its own."""
         words = [verb, str(self.base), str(self.keys), "west", self.set_id]
-        argv = [*before, sys.executable, "-m", "tests.fault.application_step", *words]
+        argv = [*before, sys.executable, "-S", "-m", "tests.fault.application_step", *words]
         env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
         if failpoint:
             env["HASYNC_FAILPOINT"] = failpoint
@@ -311,12 +315,47 @@ def test_an_exchange_that_fails_half_way_is_taken_back(
 def test_a_half_exchange_waits_for_the_service_to_stop(own: Scene) -> None:
     """After a crash the service may have been started: the trees are not moved under it."""
     assert own.step("install", failpoint="install.exchange.after:kill") == -9
+    plan = unsettled(own.settings.folders.state)
+    assert plan is not None
+    one, other = plan.pairs
+    durable.exchange(one.other, Path(one.live))  # as it was when the kill came earlier
+    shown = pictures(own.settings)
 
     with pytest.raises(Stop) as stopped:
         settle_install(replace(own.settings, service=RUNNING), CLOCK)
 
     assert stopped.value.code is Exit.REFUSED
+    assert f"of set {own.set_id}: {other.live};" in stopped.value.fact
+    assert "hasync recover" in stopped.value.fix
     assert unsettled(own.settings.folders.state) is not None
+    assert pictures(own.settings) == shown
+    assert settle_install(own.settings, CLOCK)
+    assert leftovers(own.settings) == []
+
+
+@pytest.mark.parametrize("service", [RUNNING, UNKNOWN])
+@pytest.mark.parametrize("verb", ["install", "undo"])
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_what_moves_no_live_tree_is_settled_under_a_running_service(
+    own: Scene, verb: str, service: Service, exchanged: bool
+) -> None:
+    """Nothing exchanged yet: forgotten. Everything exchanged: finished. No run ends with 11."""
+    if verb == "undo":
+        own.install()
+    assert own.step(verb, failpoint=f"{verb}.exchange.after:kill") == -9
+    plan = unsettled(own.settings.folders.state)
+    assert plan is not None
+    if not exchanged:
+        for pair in plan.pairs:
+            durable.exchange(pair.other, Path(pair.live))
+    shown = pictures(own.settings)
+
+    told = settle_install(replace(own.settings, service=service), CLOCK)
+
+    assert ("exchange completed" if exchanged else "nothing was exchanged") in told[0]
+    assert pictures(own.settings) == shown
+    assert unsettled(own.settings.folders.state) is None
+    assert leftovers(own.settings) == []
 
 
 def test_a_tree_replaced_by_hand_is_never_touched(own: Scene) -> None:
@@ -351,31 +390,32 @@ def check_killed(own: Scene, before: dict[str, Picture], after: dict[str, set[st
     assert leftovers(own.settings) == []
 
 
-@pytest.mark.parametrize("failpoint", [one for one in failpoints() if one.startswith("install.")])
+INSTALL = [one for one in failpoints() if one.startswith("install.")]
+ORDERS = orders(INSTALL, always=".exchange.")
+KILLS = [order for order in ORDERS if order.endswith(":kill")]
+
+
+@pytest.mark.parametrize("order", KILLS)
 def test_an_install_killed_at_a_step_is_old_or_new(
-    own: Scene, after: dict[str, set[str]], failpoint: str
+    own: Scene, after: dict[str, set[str]], order: str, record_property: Observe
 ) -> None:
     """Old or new tree, never mixed; the next run ends well; undo brings the old one back (F47)."""
+    record_property("observed", taken(len(KILLS), len(INSTALL), "points killed at"))
     before = pictures(own.settings)
 
-    assert own.step("install", failpoint=f"{failpoint}:kill") == -9
+    assert own.step("install", failpoint=order) == -9
 
     check_killed(own, before, after)
 
 
-@pytest.mark.parametrize("failpoint", [one for one in failpoints() if one.startswith("install.")])
-@pytest.mark.parametrize("action", ["raise", "enospc"])
+@pytest.mark.parametrize("order", [order for order in ORDERS if order not in KILLS])
 def test_an_install_that_fails_at_a_step_is_old_or_new(
-    own: Scene,
-    after: dict[str, set[str]],
-    monkeypatch: pytest.MonkeyPatch,
-    failpoint: str,
-    action: str,
+    own: Scene, after: dict[str, set[str]], monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     """A refusal or a full disk at any step leaves the same choice, and no temporary trees."""
     before = pictures(own.settings)
     with monkeypatch.context() as patch:
-        patch.setenv("HASYNC_FAILPOINT", f"{failpoint}:{action}")
+        patch.setenv("HASYNC_FAILPOINT", order)
 
         with pytest.raises((Stop, OSError)):
             own.install()
@@ -383,14 +423,17 @@ def test_an_install_that_fails_at_a_step_is_old_or_new(
     check_killed(own, before, after)
 
 
-@pytest.mark.parametrize("failpoint", [one for one in failpoints() if one.startswith("undo.")])
-def test_an_undo_killed_at_a_step_is_old_or_new(own: Scene, failpoint: str) -> None:
+UNDO = orders([one for one in failpoints() if one.startswith("undo.")], always=".exchange.")
+
+
+@pytest.mark.parametrize("order", [order for order in UNDO if order.endswith(":kill")])
+def test_an_undo_killed_at_a_step_is_old_or_new(own: Scene, order: str) -> None:
     """Undo is as safe as the install that it takes back."""
     before = pictures(own.settings)
     own.install()
     after = pictures(own.settings)
 
-    assert own.step("undo", failpoint=f"{failpoint}:kill") == -9
+    assert own.step("undo", failpoint=order) == -9
 
     for name, shown in pictures(own.settings).items():
         assert shown in (before[name], after[name])
@@ -403,12 +446,18 @@ def test_an_undo_killed_at_a_step_is_old_or_new(own: Scene, failpoint: str) -> N
 
 
 CALLS = ("renameat2", "rename", "unlinkat", "rmdir", "unlink")
+KILLED = 8  # of some thirty kills; all of them in a soak
 
 
+@pytest.mark.parametrize("count", [KILLED], ids=["all" if SOAK else f"{KILLED} by seed {SEED}"])
 def test_an_install_killed_at_a_system_call_is_old_or_new(
-    scene: Scene, after: dict[str, set[str]], tmp_path: Path
+    scene: Scene,
+    after: dict[str, set[str]],
+    tmp_path: Path,
+    record_property: Observe,
+    count: int,
 ) -> None:
-    """SIGKILL before every rename and removal that an install makes (F09, F47)."""
+    """SIGKILL before renames and removals that an install makes (F09, F47)."""
     program = need("strace", "strace")
     again = scene.copy(tmp_path / "again")
     again.install()  # so that there is a previous tree to remove
@@ -420,19 +469,24 @@ def test_an_install_killed_at_a_system_call_is_old_or_new(
     assert counted.step("install", *trace) == 0
     made = Counter(re.findall(r"^(\w+)\(", calls.read_text(), re.MULTILINE))
     assert made["renameat2"] >= 2 * 4  # two roots: to swap, exchange, previous away, to previous
-    killed = 0
-    for call, count in made.items():
-        edge = 4 if call in {"unlinkat", "rmdir"} else count  # those of one tree are all alike
-        for number in sorted({*range(1, count + 1)[:edge], *range(1, count + 1)[-edge:]}):
-            own = again.copy(tmp_path / f"{call}{number}")
-            before = pictures(own.settings)
-            inject = f"inject={call}:signal=KILL:when={number}"
-            code = own.step("install", program, "-qq", "-e", f"trace={call}", "-e", inject)
-            assert code == -9, f"{call} {number}: {code} {own.said}"
-            killed += 1
-            check_killed(own, before, after)
-            shutil.rmtree(own.base)
-    assert killed >= 12
+    kills = []
+    for call, times in made.items():
+        edge = 4 if call in {"unlinkat", "rmdir"} else times  # those of one tree are all alike
+        numbers = sorted({*range(1, times + 1)[:edge], *range(1, times + 1)[-edge:]})
+        kills += [(call, number) for number in numbers]
+    assert len(kills) >= 12
+    exchanges = [one for one in kills if one[0] == "renameat2"]
+    removals = [one for one in kills if one not in exchanges]
+    chosen = [*some(exchanges, count // 2), *some(removals, count // 2)]
+    record_property("observed", taken(len(chosen), len(kills), "system calls killed at"))
+    for call, number in chosen:
+        own = again.copy(tmp_path / f"{call}{number}")
+        before = pictures(own.settings)
+        inject = f"inject={call}:signal=KILL:when={number}"
+        code = own.step("install", program, "-qq", "-e", f"trace={call}", "-e", inject)
+        assert code == -9, f"{call} {number}: {code} {own.said}"
+        check_killed(own, before, after)
+        shutil.rmtree(own.base)
 
 
 def test_what_is_installed_is_on_record(own: Scene) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hasync.database.describe import describe
 from hasync.database.facts import DatabaseFacts, SequenceValue, compare, content_differences
 from hasync.database.psql import Psql
-from hasync.database.snapshot import changed_since, count, frozen
+from hasync.database.snapshot import count, counted_since, frozen
 from hasync.failure import Exit, Stop
 from tests.fault.cluster import Cluster
 from tests.fault.db_host import facts_of
@@ -106,11 +106,12 @@ def test_a_restored_database_is_equal(cluster: Cluster, odd: DatabaseFacts) -> N
 )
 def test_a_change_is_told(cluster: Cluster, odd: DatabaseFacts, change: str, told: str) -> None:
     """One changed thing in a copy is named."""
-    with copied(cluster, ODD) as name:
-        cluster.psql(change, name)
+    name = cluster.fresh("changed", f'template "{ODD}"')
+    cluster.psql(change, name)
 
-        lines = compare(odd, facts_of(cluster.database(), name))
+    lines = compare(odd, facts_of(cluster.database(), name))
 
+    cluster.psql(f"drop database {name}")
     assert any(line.startswith(told) for line in lines), lines
 
 
@@ -121,16 +122,19 @@ def test_rows_written_since_are_found_by_transaction(cluster: Cluster) -> None:
         "create table a (i int); create table b (i int); insert into a values (1)", "written"
     )
     cluster.psql("insert into b select 7", "written")
+    rows = {"public.a": 1, "public.b": 1}
     with Psql(cluster.database(), "written").session() as session:
         xid = int(session.value("select txid_current()"))
         cluster.psql("vacuum freeze; analyze", "written")
         with frozen(session) as snapshot:
-            assert changed_since(session, snapshot.tables, xid) == ()
+            assert counted_since(session, snapshot.tables, xid) == (rows, ())
         cluster.psql("update b set i = 7; select lo_create(0)", "written")
         with frozen(session) as snapshot:
-            assert changed_since(session, snapshot.tables, xid) == ("public.b", "large objects")
+            told = ("public.b", "large objects")
+            assert counted_since(session, snapshot.tables, xid) == (rows, told)
             # a number that cannot be compared: all counts as written
-            assert "public.a" in changed_since(session, snapshot.tables, xid + (1 << 40))
+            every = ("public.a", "public.b", "large objects")
+            assert counted_since(session, snapshot.tables, xid + (1 << 40)) == (rows, every)
 
 
 def test_a_locked_table_names_its_blocker(cluster: Cluster) -> None:

@@ -44,7 +44,7 @@ def test_clean_day_seen_from_both_sites(pair: Pair) -> None:
 
 def test_rollback_and_back_again(pair: Pair) -> None:
     """In seconds the database before is live; the set is held, until a second rollback."""
-    pair.both()
+    pair.first_day()
     first = pair.live(pair.b)
     pair.scribble(pair.a, "a", 5)
     pair.both()
@@ -52,15 +52,17 @@ def test_rollback_and_back_again(pair: Pair) -> None:
     assert second != first
     newest = pair.sets(pair.b)[-1]
 
-    back = said(pair, pair.b, "rollback")["rollback"]
+    shown = pair.hasync(pair.b, "rollback")
+    back = json.loads(pair.hasync(pair.b, "sets", "--json").out)["sets"]
     assert pair.live(pair.b) == first
-    assert back["held"] == newest.id
-    assert back["took_s"] < 5
+    assert f"no run takes {newest.path.rpartition('/')[2]} again until" in shown.out
+    assert [one["id"] for one in back if one["held"]] == [newest.id]
     assert said(pair, pair.b, "check", code=1)["level"] == "WARNING"
     assert pair.pgsync(pair.b, "-t", "0").code == 16  # not taken again
     assert pair.live(pair.b) == first
 
-    said(pair, pair.b, "rollback")
+    again = said(pair, pair.b, "rollback")["rollback"]
+    assert again["took_s"] < 5
     assert pair.live(pair.b) == second
     held = [one["held"] for one in said(pair, pair.b, "sets")["sets"]]
     assert held == ["rolled back", ""]
@@ -68,7 +70,7 @@ def test_rollback_and_back_again(pair: Pair) -> None:
 
 def test_restore_of_a_chosen_set(pair: Pair) -> None:
     """A person may go back to an older set; --dry-run only shows the steps."""
-    pair.both()
+    pair.first_day()
     first = pair.live(pair.b)
     pair.scribble(pair.a, "a", 5)
     pair.both()
@@ -86,9 +88,11 @@ def test_restore_of_a_chosen_set(pair: Pair) -> None:
 
 def test_dry_run_asks_the_guards_and_names_what_it_would_do(pair: Pair) -> None:
     """What would be refused is refused with --dry-run too, by the same words and exit code."""
-    pair.both()
+    pair.first_day()
     said(pair, pair.b, "install", "no-such-set", "--dry-run", code=10)
     said(pair, pair.a, "rollback", "--dry-run", code=11)
+    assert "this site is active" in said(pair, pair.a, "restore", code=11)["why"]
+    assert "this site is active" in said(pair, pair.a, "restore", "--dry-run", code=11)["why"]
     said(pair, pair.a, "restore", pair.sets(pair.a)[0].id, "--dry-run", code=11)
     assert "nothing to settle" in pair.hasync(pair.b, "recover", "--dry-run").out
     pair.b.sql(f"create database {NAME}__new_00000000")
@@ -102,7 +106,7 @@ def test_dry_run_asks_the_guards_and_names_what_it_would_do(pair: Pair) -> None:
 
 def test_a_site_of_unknown_role_leaves_every_database_alone(pair: Pair) -> None:
     """The role is asked before recovery: a run ends with 11, and no database has changed."""
-    pair.both()
+    pair.first_day()
     pair.b.remove("hasync/state/role.json")
     pair.b.sql(f"create database {NAME}__new_20261122")
     pair.b.sql(f"alter database {NAME} rename to {NAME}_saved")
@@ -137,7 +141,7 @@ def test_failure_is_told_by_all_three(pair: Pair) -> None:
 
 def test_corrupt_set_is_found(pair: Pair) -> None:
     """F19: verify says which file, check is critical, and the live database is untouched."""
-    pair.both()
+    pair.first_day()
     live, made = pair.live(pair.b), pair.sets(pair.b)[0]
     victim = next((pair.b.files / "hasync" / made.path / "data").rglob("toc.dat*"))
     victim.write_bytes(victim.read_bytes()[:-1])
@@ -150,7 +154,7 @@ def test_corrupt_set_is_found(pair: Pair) -> None:
 
 def test_doctor_finds_a_good_pair_good(pair: Pair) -> None:
     """What it warns of in the lab is true of the lab: no cron lines, an old client, one disk."""
-    pair.both()
+    pair.first_day()
     found = said(pair, pair.b, "doctor", pair.a.address, code=1)["found"]
     texts = [one["text"] for one in found if one["level"] != "OK"]
 
@@ -162,7 +166,7 @@ def test_doctor_finds_a_good_pair_good(pair: Pair) -> None:
 
 def test_unknown_role_does_nothing(pair: Pair) -> None:
     """A lost role file is no role: 11, a way out, and nothing is touched."""
-    pair.both()
+    pair.first_day()
     live = pair.live(pair.b)
     (pair.b.files / "hasync/state/role.json").unlink()
 
@@ -216,7 +220,7 @@ def test_base_folder_of_somebody_else(pair: Pair) -> None:
 
 def test_backup_of_the_old_script_is_imported(pair: Pair) -> None:
     """F55: listed as old, imported by a proving restore, restored only when a person says so."""
-    pair.both()
+    pair.first_day()
     live = pair.live(pair.b)
     name = "pgbackup.20150131060000"
     pair.a.must("pg_dump", "-h", pair.a.home / "run", "-Fd", "-f", name, "ngp")

@@ -260,7 +260,7 @@ def test_full_disk_on_the_active_site(days: Days) -> None:
         assert rows <= days.backed_up(days.a)
         fill = ("dd", "if=/dev/zero", f"of={KEPT}/full", "bs=64k")
         days.a.run(*fill)
-        days.a.must("truncate", "-s", "-700k", f"{KEPT}/full")
+        days.a.must("truncate", "-s", "-350k", f"{KEPT}/full")
 
         assert days.run(days.a, "-b", "1", STAMP="20270102060000").code == 0
         assert lost(rows, [days.backed_up(days.a)]) == rows

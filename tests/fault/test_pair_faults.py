@@ -5,48 +5,34 @@ plain run on each site puts all right with no cleaning by hand.
 """
 
 import os
-import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
+from hasync.steps import failpoints
 from tests.fault.content import look
 from tests.fault.oracles import lost, unsound
 from tests.fault.poller import Poller
+from tests.fault.sample import SOAK, dice, some
 from tests.fault.site import Result, Site, until
 from tests.fault.standby_pair import BASE, Pair, SetOnDisk
 
 pytestmark = pytest.mark.lab
 
-OK, WARNING, REFUSED, NOT_VERIFIED, TRANSFER, TRUST, TIMEOUT, LOCKED = 0, 1, 11, 12, 14, 15, 16, 75
+OK, WARNING, FAILED, REFUSED, NOT_VERIFIED, NO_SPACE = 0, 1, 2, 11, 12, 13
+TRANSFER, TRUST, TIMEOUT, LOCKED = 14, 15, 16, 75
 SOON = ("-t", "1")  # for a standby whose set is there, or will never come
 SILENCE_S = 3.0  # 1 s for a swap, the rest for a busy machine
-Case = TypeVar("Case")
-SOAK = bool(os.environ.get("HASYNC_SOAK"))
 TRIES = 5
 GIVES_UP_S = 180.0  # that a run waits for a link, at most
 YEARS_7_S = 7 * 365 * 86_400
 DAY_S = 86_400
 
 
-def some(*cases: Case) -> list[Case]:
-    """Return all of *cases* in a soak, else a seeded two of them, to be quick."""
-    dice = random.Random(len(cases))  # noqa: S311 - a reproducible choice
-    return list(cases) if SOAK else dice.sample(cases, 2)
-
-
 Damage = Callable[[SetOnDisk], None]
-
-
-def first_day(pair: Pair) -> None:
-    """Bring the standby to the content of a first set, with 5 rows."""
-    pair.scribble(pair.a, "a", 5)
-    for result, site in zip(pair.both(), (pair.a, pair.b), strict=True):
-        assert result.code == OK, pair.told(site, result)
 
 
 def told_truly(pair: Pair, site: Site, result: Result) -> bool:
@@ -114,10 +100,13 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-@pytest.mark.parametrize("damage", some(flip, empty, delete, add, tamper, unsign))
+DAMAGES = [*some((flip, delete, add), 1), empty, *some((tamper, unsign), 1)]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_set_that_changed_at_rest(pair: Pair, damage: Damage) -> None:
     """F10, F19 to F22: no pg_restore reads it, the old content stays live, the exit code tells."""
-    first_day(pair)
+    pair.first_day()
     before = look(pair.b)
     pair.scribble(pair.a, "a", 5)
     assert pair.pgsync(pair.a).code == OK
@@ -169,7 +158,7 @@ def test_cut_link_that_stays_cut(pair: Pair) -> None:
 
     The run gives the link two minutes; a soak waits for that, else somebody ends it meanwhile.
     """
-    first_day(pair)
+    pair.first_day()
     pair.lab.cut()
     rows = pair.scribble(pair.a, "a", 5)
     run = pair.start(pair.a)
@@ -203,17 +192,19 @@ def test_wrong_host_key(pair: Pair) -> None:
 
 # -- children killed
 
+SENDING, RESTORING = ("pg_dump", "psql", "zstd", "rsync", "ssh"), ("pg_restore", "psql", "vacuumdb")
+
 
 @pytest.mark.parametrize(
     ("site", "child"),
     [
-        *(("a", child) for child in some("pg_dump", "psql", "zstd", "rsync", "ssh")),
-        *(("b", child) for child in some("pg_restore", "psql", "vacuumdb")),
+        *(("a", child) for child in some(SENDING, 1)),
+        *(("b", child) for child in some(RESTORING, 1)),
     ],
 )
 def test_child_killed(pair: Pair, site: str, child: str) -> None:
     """F01, F26: any child killed: no half set, no half database; told, or tried again."""
-    first_day(pair)
+    pair.first_day()
     before = look(pair.b)
     pair.scribble(pair.a, "a", 5)
     where = pair.a if site == "a" else pair.b
@@ -252,13 +243,33 @@ def kill_when_seen(site: Site, child: str, ended: Callable[[], int | None]) -> b
     return False
 
 
+SEND = [one for one in failpoints() if one.startswith("send.")]
+KEEP = [one for one in failpoints() if one.startswith("keep.")]
+AFTERWARDS = [*some(SEND, 2), *some(KEEP, 1)]
+
+
+@pytest.mark.parametrize("points", [AFTERWARDS], ids=["+".join(AFTERWARDS)])
+def test_failure_at_a_step_after_publishing(pair: Pair, points: list[str]) -> None:
+    """An error while it sends or clears up is told, costs no set, and the next run goes on."""
+    pair.first_day()
+    for point in points:
+        pair.scribble(pair.a, "a", 1)
+        failure = dice(point).choice(("raise", "enospc"))
+        result = pair.pgsync(pair.a, HASYNC_FAILPOINT=f"{point}:{failure}")
+        assert result.code in {WARNING, FAILED, NO_SPACE}, f"{point}: {pair.told(pair.a, result)}"
+        assert told_truly(pair, pair.a, result), point
+    assert len(pair.sets(pair.a)) == 1 + len(points)
+    assert [bad for s in (pair.a, pair.b) for one in pair.sets(s) for bad in one.wrong()] == []
+    converge(pair)
+
+
 # -- roles, probes, locks
 
 
-@pytest.mark.parametrize("code", some("0", "1", "4", "127", "hang"))
+@pytest.mark.parametrize("code", some(("0", "1", "4", "127", "hang"), 1))
 def test_probe_that_lies(pair: Pair, code: str) -> None:
     """F34, H10: unless the probe says stopped, the standby's database is not touched."""
-    first_day(pair)
+    pair.first_day()
     before = look(pair.b)
     pair.scribble(pair.a, "a", 5)
     assert pair.pgsync(pair.a).code == OK
@@ -277,7 +288,7 @@ def test_probe_that_lies(pair: Pair, code: str) -> None:
 
 def test_role_that_is_not_known(pair: Pair) -> None:
     """H10: a site that does not know its role does nothing, on either side."""
-    first_day(pair)
+    pair.first_day()
     before = look(pair.a), look(pair.b)
     for site in (pair.a, pair.b):
         site.write(f"{BASE}/state/role.json", "{")
@@ -290,7 +301,7 @@ def test_role_that_is_not_known(pair: Pair) -> None:
 
 def test_both_active(pair: Pair) -> None:
     """F35, H14: the lower epoch refuses; no set of either is overwritten, nothing is lost."""
-    first_day(pair)
+    pair.first_day()
     rows = pair.scribble(pair.a, "a", 5) | pair.scribble(pair.b, "b", 5)
     pair.role(pair.b, "active", 2)
     pair.b.service("0")
@@ -307,7 +318,7 @@ def test_both_active(pair: Pair) -> None:
 
 def test_both_standby(pair: Pair) -> None:
     """F36, H15: with no active site nothing is dropped, and both exit codes tell."""
-    first_day(pair)
+    pair.first_day()
     pair.role(pair.a, "standby", 1)
     pair.a.service("3")
     before = look(pair.a), look(pair.b)
@@ -332,10 +343,10 @@ def test_five_at_once(pair: Pair) -> None:
 # -- clocks and foreign files
 
 
-@pytest.mark.parametrize("shift_s", some(YEARS_7_S, -DAY_S, 600))
+@pytest.mark.parametrize("shift_s", some((YEARS_7_S, -DAY_S, 600), 1))
 def test_clock_that_jumps(pair: Pair, shift_s: int) -> None:
     """F40, H27, H61: sets are taken by their sequence; nothing is removed for a wrong clock."""
-    first_day(pair)
+    pair.first_day()
     for shift in (shift_s, 0):
         rows = pair.scribble(pair.a, "a", 5)
         words = ("-b", "2", pair.b.address)
@@ -351,13 +362,13 @@ def test_clock_that_jumps(pair: Pair, shift_s: int) -> None:
 
 def test_foreign_files(pair: Pair) -> None:
     """F43, H64: what is not a set of ours is never counted, restored, sent or removed."""
-    first_day(pair)
+    pair.first_day()
     strange = ("before-upgrade.tgz", ".hidden", "zz.tgz", "pgbackup.20300101000000.tgz")
     for site in (pair.a, pair.b):
         for folder in ("sets", "sets/db", "sets/db/site-a", "inbox", "work"):
             for name in strange:
                 site.write(f"{BASE}/{folder}/{name}", "somebody's")
-    for _ in range(3):
+    for _ in range(2):
         pair.scribble(pair.a, "a", 1)
         assert pair.pgsync(pair.a, "-b", "2").code in {OK, WARNING}
         assert pair.pgsync(pair.b, "-t", "1", "-b", "2").code in {OK, WARNING}
@@ -367,7 +378,7 @@ def test_foreign_files(pair: Pair) -> None:
         assert found == set(strange)
         count = sum(p.name in strange for p in (site.files / BASE).rglob("*"))
         assert count == 5 * len(strange)
-    assert pair.live(pair.b) == 8
+    assert pair.live(pair.b) == 7
     assert len(pair.sets(pair.a)) == len(pair.sets(pair.b)) == 2
 
 

@@ -7,7 +7,6 @@ was still at work; what was running beside it is recorded.
 """
 
 import collections
-import os
 import random
 import re
 import signal
@@ -19,9 +18,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from hasync.steps import failpoints
-from tests.fault.content import look
-from tests.fault.oracles import Rows, Upto, lost, preserved, unsound
+from tests.fault.content import NAME, look
+from tests.fault.oracles import Rows, Upto, lost, preserved, rows_in, unsound
 from tests.fault.poller import Poller
+from tests.fault.sample import SEED, SOAK, some, taken
 from tests.fault.site import Result, Site
 from tests.fault.standby_pair import BASE, Pair
 
@@ -29,13 +29,10 @@ pytestmark = pytest.mark.lab
 
 Observe = Callable[[str, object], None]
 
-SOAK = int(os.environ.get("HASYNC_SOAK", "0"))
-SEED = int(os.environ.get("HASYNC_SEED", "4"))
 KILLS = SOAK or 60
 SILENCE_S = 1.0  # that a swap may keep anybody waiting
 STALL_S = 2.0  # what a busy machine may add to it
 KILLS_A_DAY = 3  # on each site
-SAMPLE = 5  # failpoints in CI; all of them in a soak
 TIMEOUT = 16  # exit code: no new set has come
 PROGRAM = re.compile(r"(?:\S*/)?([\w.-]+)")
 
@@ -183,20 +180,22 @@ def test_random_kills(pair: Pair, record_property: Observe) -> None:
     record_property("observed", f"longest silence {poller.longest_silence_s:.2f} s")
 
 
-def points() -> list[str]:
-    """Return the failpoints of pgsync: all in a soak, else a seeded few of each procedure."""
-    found = [one for one in failpoints() if one.startswith(("publish", "send", "restore", "keep"))]
-    dice = random.Random(SEED)  # noqa: S311 - a reproducible choice
-    return found if SOAK else sorted(dice.sample(found, SAMPLE))
+POINTS = [one for one in failpoints() if one.startswith(("publish.", "send.", "restore.", "keep."))]
+CHOSEN = [  # the other tests of kills take every step of a procedure alone; here it's the commands
+    point
+    for procedure, count in (("publish", 1), ("send", 1), ("restore", 1), ("keep", 0))
+    for point in some([one for one in POINTS if one.startswith(f"{procedure}.")], count)
+]
 
 
-@pytest.mark.parametrize("point", points())
-def test_killed_at_a_failpoint(pair: Pair, point: str) -> None:
+@pytest.mark.parametrize("point", CHOSEN)
+def test_killed_at_a_failpoint(pair: Pair, point: str, record_property: Observe) -> None:
     """Killed there, the standby shows the old or the new; a plain run on each site converges."""
+    record_property("observed", taken(len(CHOSEN), len(POINTS), "points of the commands"))
+    pair.first_day()
     torture = Torture(pair, random.Random(SEED))  # noqa: S311 - not used
-    torture.write(pair.a, "a", 5)
-    for site in (pair.a, pair.b):
-        torture.run_to_end(site)
+    torture.promised |= rows_in(pair.a, NAME)
+    torture.learn()
     torture.write(pair.a, "a", 5)
     killed = pair.a if point.startswith(("publish", "send", "keep")) else pair.b
     if killed is pair.b:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.fault.site import until
 from tests.fault.standby_pair import Pair
 
 pytestmark = pytest.mark.lab
@@ -10,8 +11,7 @@ pytestmark = pytest.mark.lab
 def test_signers_mended_is_all_that_a_mistake_there_takes(pair: Pair) -> None:
     """A set that a wrong key has condemned is taken by the next run after the mending (7)."""
     a, b = pair.a, pair.b
-    for result in pair.both():
-        assert result.code == 0, result
+    pair.first_day()
     pair.scribble(a, "a", 5)
     assert pair.pgsync(a).code == 0
     signers = b.files / ".ssh/allowed_signers"
@@ -33,8 +33,7 @@ def test_signers_mended_is_all_that_a_mistake_there_takes(pair: Pair) -> None:
 def test_rotten_set_is_sent_again(pair: Pair) -> None:
     """The peer tells what has rotted there; the next run sends it (20)."""
     a, b = pair.a, pair.b
-    for result in pair.both():
-        assert result.code == 0, result
+    pair.first_day()
     assert pair.pgsync(a).code == 0
     one = pair.sets(b)[-1]
     file = max(
@@ -129,3 +128,57 @@ def test_released_set_is_taken_again(pair: Pair) -> None:
 
     assert again.code == 0, again
     assert pair.live(b) == before
+
+
+def test_rollback_at_night_does_not_wait_for_a_run_that_only_waits(pair: Pair) -> None:
+    """The waiting run ends with 17 and names the command; that carries its work out at once."""
+    b = pair.b
+    for row in (5, 3):
+        pair.scribble(pair.a, "a", row)
+        for result in pair.both():
+            assert result.code == 0, result
+    before = pair.live(b)
+    waiting = pair.start(b, "-t", "300")
+    log = b.files / "hasync/log/pgsync.log"
+    until(lambda: log.read_text().count("role and recovery") == 3, "the standby waits")
+
+    back = pair.hasync(b, "rollback")
+
+    assert back.code == 0, back
+    assert "only waited for a set, and has stepped aside" in back.err
+    assert pair.live(b) < before
+    assert waiting.wait() == 17
+    assert "asked by hasync rollback, pid " in (b.files / "pgsync.out").read_text()
+    assert pair.status(b)["runs"]["pgsync"]["failures"] == 0
+    assert pair.leftovers(b) == []
+
+
+def test_tail_is_looked_into_after_its_database_was_dropped(pair: Pair) -> None:
+    """Restored from its set, compared, acknowledged, by the commands that each answer names."""
+    a, b = pair.a, pair.b
+    pair.first_day()
+    pair.scribble(b, "b", 4)
+    pair.scribble(a, "a", 1)
+    assert pair.pgsync(a).code == 0
+    result = pair.pgsync(b)
+    assert result.code == 1, result
+    parked = result.err.split(" holds rows of its own")[0].split()[-1]
+    b.sql(f"drop database {parked}")
+    (tail,) = pair.sets(b, "tail")
+    name = tail.path.rpartition("/")[2]
+
+    refused = pair.hasync(b, "tail", "ack", name)
+    assert refused.code == 11, refused
+    assert f"hasync tail restore {name}" in refused.err
+    made = pair.hasync(b, "tail", "restore", name, "-j", "2")
+    assert made.code == 0, made
+    told = pair.hasync(b, "tail", "diff", f"ngp__tail_{tail.id[:8]}")
+    assert "public.calls: 4 missing, 0 with another content" in told.out
+    acknowledged = pair.hasync(b, "tail", "ack", name)
+
+    assert f'drop database "ngp__tail_{tail.id[:8]}";' in acknowledged.out
+    assert pair.hasync(b, "check").code == 0
+    assert b.postgres("stop").code == 0
+    assert f"pg_ctl start -w -D {b.home}/pgdata" in pair.hasync(b, "tail", "list").err
+    assert b.postgres("start").code == 0
+    b.sql(f"drop database ngp__tail_{tail.id[:8]}")

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,15 +28,22 @@ from tests.fault.cluster import Cluster
 from tests.fault.db_host import DbHost, restored
 from tests.fault.odd_database import SQL
 from tests.fault.processes import caught, descendants
+from tests.fault.sample import orders, taken
 from tests.lab.peers import need, need_root
 
 pytestmark = pytest.mark.lab
+
+Observe = Callable[[str, object], None]
 
 NAME = "published"
 SMALL = "published_small"
 CHILD = Path(__file__).parent / "publish_child.py"
 LIMIT_S = 60.0
+LAST = "publish.catalogue.after"
 POINTS = [name for name in failpoints() if name.startswith("publish.")]
+ORDERS = orders(POINTS, always=".catalogue.")
+KILLS = [order for order in ORDERS if order.endswith(":kill")]
+FULL = [point for point in POINTS if f"{point}:kill" not in ORDERS or f"{point}:enospc" in ORDERS]
 RESERVE = 32 << 20
 DISK_BYTES = 192 << 20
 # large once written out, small in the database: what no preflight can foresee
@@ -72,7 +79,7 @@ class Bench:
             **orders,
         }
         process = subprocess.Popen(
-            [*before, sys.executable, str(CHILD), json.dumps(told)],
+            [*before, sys.executable, "-S", str(CHILD), json.dumps(told)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -351,13 +358,14 @@ def test_the_disk_refuses(small: Bench, call: str) -> None:
     small.converges()
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_at_each_failpoint(small: Bench, point: str) -> None:
+@pytest.mark.parametrize("order", KILLS)
+def test_killed_at_each_failpoint(small: Bench, order: str, record_property: Observe) -> None:
     """A kill leaves no set or the whole set, and a plain run goes on from there."""
-    with small.child(point=f"{point}:kill") as process:
+    record_property("observed", taken(len(KILLS), len(POINTS), "points killed at"))
+    with small.child(point=order) as process:
         process.communicate(timeout=LIMIT_S)
     assert process.returncode == -signal.SIGKILL
-    whole = point == "publish.catalogue.after"
+    whole = order.startswith(LAST)
 
     sets = small.host.store.scan().sets
 
@@ -366,18 +374,19 @@ def test_killed_at_each_failpoint(small: Bench, point: str) -> None:
     assert small.converges().name.sequence > max((one.name.sequence for one in sets), default=0)
 
 
-@pytest.mark.parametrize("point", [*POINTS[::2], POINTS[-1]])
+@pytest.mark.parametrize("point", FULL)
 def test_no_space_at_each_failpoint(
-    small: Bench, point: str, monkeypatch: pytest.MonkeyPatch
+    small: Bench, point: str, monkeypatch: pytest.MonkeyPatch, record_property: Observe
 ) -> None:
     """F07: a full disk at any step leaves nothing behind in this very process."""
+    record_property("observed", taken(len(FULL), len(POINTS), "points without space"))
     monkeypatch.setenv(FAILPOINT, f"{point}:enospc")
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         small.host.publish()
     monkeypatch.delenv(FAILPOINT)
 
     assert small.host.work() == []
-    assert len(small.host.store.scan().sets) == (point == "publish.catalogue.after")
+    assert len(small.host.store.scan().sets) == (point == LAST)
 
 
 def test_a_dump_has_a_limit(bench: Bench) -> None:

@@ -24,17 +24,19 @@ from hasync.role import Role
 from hasync.sets.backup import Kind, State, StoredSet
 from tests.fault.cluster import Cluster, new_cluster
 from tests.fault.postgres_wire import Connection, ServerError
+from tests.fault.restore_child import store_of
 from tests.fault.restore_lab import (
     NAME,
     SOURCE,
     Standby,
     Watcher,
     address,
+    ended,
     site,
     standby,
-    store_of,
     whole,
 )
+from tests.fault.sample import some
 from tests.lab.peers import need_root
 
 WAIT_S = 30.0
@@ -99,13 +101,13 @@ def until(cluster: Cluster, sql: str) -> str:
     raise AssertionError(f"never: {sql}")
 
 
-def processes(program: str) -> list[int]:
+def processes(program: str, cluster: Cluster) -> list[int]:
     """Return the processes of a program that work on our new database, the oldest first."""
-    found = []
+    found, ours = [], (f"dbname='{NAME}__new_".encode(), f"host='{cluster.socket}'".encode())
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (folder / "cmdline").read_bytes()
-            if program.encode() in words and f"dbname='{NAME}__new_".encode() in words:
+            if program.encode() in words and all(word in words for word in ours):
                 found.append(int(folder.name))
     return sorted(found)
 
@@ -120,7 +122,7 @@ def kill(program: str, which: int, west: Standby) -> Callable[[], object]:
 
     def work() -> None:
         until(west.cluster, LOADING)
-        found = processes(program)
+        found = processes(program, west.cluster)
         assert len(found) >= 2, f"nothing to kill: {found}"
         os.kill(found[which], signal.SIGKILL)
 
@@ -158,9 +160,13 @@ def test_a_signal_during_the_load_puts_everything_back_first(west: Standby) -> N
         until(west.cluster, LOADING)
         os.kill(os.getpid(), signal.SIGINT)
 
-    with meanwhile(interrupt), pytest.raises(KeyboardInterrupt):
-        west.restore("slow")
-    assert processes("pg_restore") == []
+    was = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a job with &
+    try:
+        with meanwhile(interrupt), pytest.raises(KeyboardInterrupt):
+            west.restore("slow")
+    finally:
+        signal.signal(signal.SIGINT, was)
+    assert processes("pg_restore", west.cluster) == []
     assert (west.leftovers(), west.live()) == ([], "A")
 
 
@@ -275,7 +281,7 @@ def test_a_session_that_cannot_be_ended_stops_the_swap_in_time(west: Standby) ->
         ):
             west.restore("B")
     assert set(watcher.seen) == {whole("A")}
-    assert {error[:5] for error in watcher.errors} <= {"57P01"}
+    assert [error for error in watcher.errors if not ended(error)] == []
     assert max(watcher.gaps_s) < 1
 
 
@@ -551,10 +557,10 @@ def test_a_server_that_was_down_is_down_again_afterwards(own: Standby) -> None:
     assert own.live() == "B"
 
 
-@pytest.mark.parametrize(
-    "point",
-    ["start.before", "start.after", "load.before", "swap.after", "stop.before", "stop.after"],
-)
+OWN_SERVER = ("start.before", "start.after", "swap.after", "stop.before", "stop.after")
+
+
+@pytest.mark.parametrize("point", ["load.before", *some(OWN_SERVER, 2)])
 def test_a_run_killed_with_a_server_of_its_own_leaves_one_that_is_stopped(
     own: Standby, point: str
 ) -> None:

@@ -1,7 +1,10 @@
-"""A restore and a rollback, ended in every way before and after each of their steps (F24)."""
+"""A restore and a rollback, ended before and after each of their steps (F24).
 
-import os
-from collections.abc import Iterator
+Each step is killed at one of its edges and fails at the other, as the seed decides; the swap has
+both at both. A soak takes every way at every edge.
+"""
+
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,24 +12,25 @@ from hasync.database.companions import Place
 from hasync.failure import Exit, Stop
 from hasync.operation import FAILPOINT
 from hasync.sets.backup import State
-from hasync.steps import EDGES, PROCEDURES, failpoints
+from hasync.steps import PROCEDURES, failpoints
 from tests.fault.cluster import Cluster
-from tests.fault.restore_lab import Standby, Watcher, standby, whole
+from tests.fault.restore_lab import Standby, Watcher, ended, standby, whole
+from tests.fault.sample import orders, some, taken
 
-SOAK = os.environ.get("HASYNC_SOAK") == "1"
+Observe = Callable[[str, object], None]
+
 KILLED = -9
 RESTORE = [name for name in failpoints() if name.startswith("restore.")]
 ROLLBACK = [name for name in failpoints() if name.startswith("rollback.")]
-ORDERED = [  # in CI each step once for each action; `make soak` takes both edges
-    f"{point}:{action}"
-    for point in (*RESTORE, *ROLLBACK)
-    for action, edge in zip(("enospc", "raise"), EDGES, strict=True)
-    if SOAK or point.endswith(edge)
-]
-TERMINATED = "57P01"
-AGAIN = [  # where CI runs it again to its end, too: `recover` leaves the same state everywhere else
-    point for at, point in enumerate(RESTORE) if SOAK or at % 6 == 0 or ".swap." in point
-]
+POINTS = [*RESTORE, *ROLLBACK]
+ORDERS = orders(POINTS, always=".swap.")
+KILLS = [order for order in ORDERS if order.endswith(":kill")]
+FAILURES = [order for order in ORDERS if order not in KILLS]
+RESTORE_KILLS = [order for order in KILLS if order.startswith("restore.")]
+ROLLBACK_KILLS = [order for order in KILLS if order.startswith("rollback.")]
+AGAIN = some(  # run again to its end, too: `recover` leaves the same state everywhere else
+    RESTORE_KILLS, 3, always=[order for order in RESTORE_KILLS if ".swap." in order]
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,33 +52,35 @@ def sound(watcher: Watcher) -> None:
     """Check that every answer was whole, and that only sessions in the swap itself were ended."""
     assert set(watcher.seen) <= {whole("A"), whole("B")}
     assert watcher.seen
-    assert not [error for error in watcher.errors if not error.startswith(TERMINATED)]
+    assert not [error for error in watcher.errors if not ended(error)]
 
 
 def test_there_is_a_failpoint_at_both_edges_of_every_step() -> None:
     """The cases below come from the procedures: a new step is killed from its first day."""
     steps = len(PROCEDURES["restore"]) + len(PROCEDURES["rollback"])
-    assert len(RESTORE) + len(ROLLBACK) == 2 * steps
+    assert len(POINTS) == 2 * steps
+    assert {order.partition(":")[0] for order in ORDERS} == set(POINTS)
 
 
-@pytest.mark.parametrize("point", RESTORE)
+@pytest.mark.parametrize("order", RESTORE_KILLS)
 def test_a_restore_killed_anywhere_leaves_old_or_new_and_the_next_run_converges(
-    west: Standby, point: str
+    west: Standby, order: str, record_property: Observe
 ) -> None:
     """NAME answers with the old content or the new, recorded as it is; a re-run ends with the new.
 
     Not run again to its end at each point in CI, but what the next case starts from is what the
     kill and `recover` have left.
     """
+    record_property("observed", taken(len(KILLS), len(POINTS), "points killed at"))
     wanted = other(west)
     west.store.mark(west.sets[wanted], State.VERIFIED)  # so that its record has to be made
     watcher = Watcher(west)
     with watcher.watching():
-        killed = west.run("restore", wanted, f"{point}:kill")
+        killed = west.run("restore", wanted, order)
         assert killed.returncode == KILLED, killed.stderr
         west.recover()
         assert west.leftovers() == []
-        if west.live() != wanted and point in AGAIN:
+        if west.live() != wanted and order in AGAIN:
             west.restore(wanted)
             assert west.live() == wanted
     sound(watcher)
@@ -84,14 +90,14 @@ def test_a_restore_killed_anywhere_leaves_old_or_new_and_the_next_run_converges(
     assert (west.recover(), west.leftovers()) == ((), [])
 
 
-@pytest.mark.parametrize("point", ROLLBACK)
+@pytest.mark.parametrize("order", ROLLBACK_KILLS)
 def test_a_rollback_killed_anywhere_can_be_recovered_or_done_again(
-    west: Standby, point: str
+    west: Standby, order: str
 ) -> None:
     """Killed before the exchange nothing happened; after it the set that was live is held back."""
     before, watcher = west.live(), Watcher(west)
     with watcher.watching():
-        killed = west.run("rollback", failpoint=f"{point}:kill")
+        killed = west.run("rollback", failpoint=order)
         assert killed.returncode == KILLED, killed.stderr
         west.recover()
     sound(watcher)
@@ -104,11 +110,12 @@ def test_a_rollback_killed_anywhere_can_be_recovered_or_done_again(
         assert west.live() != before
 
 
-@pytest.mark.parametrize("order", ORDERED)
+@pytest.mark.parametrize("order", FAILURES)
 def test_a_step_that_fails_leaves_old_or_new_and_nothing_else(
-    west: Standby, monkeypatch: pytest.MonkeyPatch, order: str
+    west: Standby, monkeypatch: pytest.MonkeyPatch, order: str, record_property: Observe
 ) -> None:
     """An error or a full disk at any step ends with one reason, and nothing is left over."""
+    record_property("observed", taken(len(FAILURES), 2 * len(POINTS), "failures ordered"))
     before, watcher = west.live(), Watcher(west)
     monkeypatch.setenv(FAILPOINT, order)
     restored = order.startswith("restore")

@@ -37,9 +37,10 @@ def module_west(cluster: Cluster) -> Iterator[Standby]:
 def west(module_west: Standby) -> Iterator[Standby]:
     """Give the standby with A live, and a previous database; afterwards nothing is left over."""
     live_now = module_west.of(Place.LIVE)
-    if not (live_now and module_west.live() == "A" and module_west.of(Place.PREVIOUS)):
+    if not live_now or module_west.of(Place.TAIL):
         module_west.clear()
         module_west.restore("B")
+    if module_west.live() != "A" or not module_west.of(Place.PREVIOUS):
         module_west.restore("A")
     yield module_west
     assert module_west.leftovers() == []

@@ -2,17 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from hasync.database import restored
+from harness.clock import SystemClock
+from hasync.database import preserve, restored
 from hasync.database.companions import Place
+from hasync.database.databases import Known
+from hasync.database.live import counts
+from hasync.database.restore import RestoreResult, restore
 from hasync.database.written import since_restore
 from hasync.failure import Stop
 from hasync.operation import FAILPOINT
 from hasync.sets.backup import Kind
+from hasync.settings import Database
 from tests.fault.cluster import Cluster
-from tests.fault.restore_lab import NAME, Standby, standby
+from tests.fault.restore_lab import LOG, NAME, Standby, standby
 
 WRITINGS = {
     "a row more": "insert into calls values (9001, 1)",
@@ -148,3 +154,51 @@ def test_a_tail_can_be_gone_back_to(west: Standby) -> None:
     west.rollback()
     assert west.cluster.psql("select crc from calls where n = 9001", NAME) == "1"
     assert west.restore("B").tail
+
+
+def restored_after_a_look(west: Standby, looked: preserve.Look | None) -> RestoreResult:
+    """Return what a restore of B did that was told of an earlier look."""
+    stored = west.store.scan().by_id(west.sets["B"].id)
+    assert stored is not None
+    work = west.settings, west.store, stored, SystemClock(), LOG
+    return restore(*work, by_hand=True, looked=looked)
+
+
+def test_a_look_ahead_spares_the_restore_its_own(
+    west: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was looked at while the standby waited is looked at once more: after the exchange."""
+    looked = preserve.look_ahead(west.settings, west.database)
+    assert looked is not None
+    places: list[Place] = []
+
+    def noted(database: Database, one: Known, state: Path) -> tuple[str, ...]:
+        places.append(one.place)
+        return since_restore(database, one, state)
+
+    monkeypatch.setattr(preserve, "since_restore", noted)
+    done = restored_after_a_look(west, looked)
+    assert (done.tail, places) == (False, [Place.PREVIOUS])
+
+
+@pytest.mark.parametrize("what", ["a row changed", "a number taken"])
+def test_what_is_written_after_a_look_ahead_is_kept(west: Standby, what: str) -> None:
+    """Whether statistics tell of it before the exchange, or only the look after it."""
+    looked = preserve.look_ahead(west.settings, west.database)
+    west.cluster.psql(WRITINGS[what], NAME)
+    done = restored_after_a_look(west, looked)
+    assert done.tail
+    (tail,) = west.of(Place.TAIL)
+    assert tail.name == done.parked
+    assert tail.preserved is not None
+
+
+def test_a_write_that_statistics_do_not_tell_of_is_kept(west: Standby) -> None:
+    """A look that seems to be of now is believed before the exchange, and not after it."""
+    west.cluster.psql(WRITINGS["a row more"], NAME)
+    assert preserve.look_ahead(west.settings, west.database) is None
+    live = west.of(Place.LIVE)[0]
+    done = restored_after_a_look(west, preserve.Look(live.oid, counts(west.database, NAME)))
+    assert done.tail
+    assert west.cluster.psql("select crc from calls where n = 9001", done.parked) == "1"
+    assert west.of(Place.TAIL)[0].preserved is not None

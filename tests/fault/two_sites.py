@@ -65,6 +65,7 @@ unix_socket_directories = '{home}/run'
 unix_socket_permissions = 0777
 fsync = off
 shared_buffers = 16MB
+min_wal_size = 8MB
 max_wal_size = 128MB
 max_connections = 40
 autovacuum_naptime = 1d
@@ -193,7 +194,8 @@ def _furnish(site: Site, code: Path) -> None:
     site.write(".ssh/config", SSH.format(**about))
     site.write("bin/service", SERVICE.format(**about), 0o755)
     site.service("3")
-    site.must("initdb", "-D", "pgdata", "-U", USER, "-A", "trust", "--no-sync", "-E", "UTF8")
+    small = ("--wal-segsize=1", "--no-sync")  # this folder is copied for every test
+    site.must("initdb", "-D", "pgdata", "-U", USER, "-A", "trust", *small, "-E", "UTF8")
     with (site.files / "pgdata/postgresql.conf").open("a") as config:
         config.write(POSTGRES.format(**about))
     shutil.copytree(code, site.files / "code")

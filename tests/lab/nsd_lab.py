@@ -9,9 +9,11 @@ server still receives into its socket and answers all of it when it goes on, lat
 """
 
 import asyncio
+import hashlib
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -25,12 +27,15 @@ from enumtest.naptr import presentation
 from enumtest.policy import Action, Policy, Rule, default_answer
 from fst.enum_work import LabParts
 from fst.observation import enum_endpoints
+from fst.run_lock import start_of
 from fst.site import SbcTable, Site, SiteFile
 from harness.frame import Endpoint
 from harness.number import PhoneNumber
 from tests.lab.peers import POLL_S, Process, need, start, until
 from tests.lab.tcpdump import TcpdumpRecorder
 
+FIRST_SERIAL = 1
+TICKS_PER_S = 100  # of a process's start in /proc
 ANSWER_S = 0.25  # for a question to a server that may not be up yet
 CONFIG = """\
 server:
@@ -78,7 +83,10 @@ class NsdServers:
         self._endpoints, self._apex, self._numbers = endpoints, apex, numbers
         self._folder, self._down = folder, down
         self._processes: dict[str, Process] = {}
-        self._serial = 1
+        self._serial = self._newest = FIRST_SERIAL
+        argv = [need("nsd", "nsd"), "-v"]
+        said = subprocess.run(argv, capture_output=True, text=True, check=False).stderr
+        self._version = said.partition("\n")[0]
         answers = {action: default_answer(action) for action in Action}
         self._policy = Policy((), Action.ALLOW, answers)
 
@@ -126,8 +134,30 @@ class NsdServers:
         """Write the zone without the rules *names*, and return when every server serves it."""
         await self._enforce(self._policy.without(names))
 
+    async def rules(self) -> tuple[str, ...]:
+        """Return the names of the rules in the zone that every server serves."""
+        return tuple(rule.name for rule in self._policy.rules)
+
+    async def facts(self, name: str) -> Mapping[str, str]:
+        """Return the process of *name*, its version, and the hashes of its files."""
+        own = self._own(name)
+        rules = own / f"{self._apex}.zone"  # by its whole path: policy is written into it
+        files = {"nsd.conf": own / "nsd.conf", str(rules): rules}
+        found = {
+            f"config.{known_as}": hashlib.sha256(path.read_bytes()).hexdigest()
+            for known_as, path in files.items()
+        }
+        found["version.nsd"] = self._version
+        if name in self._processes:
+            pid = self._processes[name].pid
+            found["process.nsd"] = f"{pid}@{int(start_of(pid)) // TICKS_PER_S}"
+        return found
+
     async def _enforce(self, policy: Policy) -> None:
-        self._policy, self._serial = policy, self._serial + 1
+        self._newest += bool(
+            policy.rules
+        )  # without rules the zone is, byte for byte, the first one
+        self._policy, self._serial = policy, self._newest if policy.rules else FIRST_SERIAL
         self._write_zones()
         for process in self._processes.values():
             process.send_signal(signal.SIGHUP)

@@ -120,14 +120,16 @@ def kill_sshd(hosts: Hosts, wire: Wire) -> None:
     """End the sshd children that serve connections."""
     del wire
     for pid in named(descendants(hosts.sshd.pid), "sshd"):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it ended with the one before it
+            os.kill(pid, signal.SIGKILL)
 
 
 def kill_receiver(hosts: Hosts, wire: Wire) -> None:
     """SIGKILL rsync at the receiving end (F15)."""
     del wire
     for pid in receivers(hosts):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("fault", [cut_by_wire, kill_sshd, kill_receiver])

@@ -16,7 +16,8 @@ from tests.lab.peers import need
 pytestmark = pytest.mark.lab
 
 DNS_PORT, SIP_PORT = 15353, 15060  # of the loopback site; tshark guesses by port
-NAPTR, RESPONSE_BIT = "35", 0x80
+RESPONSE_BIT = 0x80
+TYPES = {"NAPTR": "35", "SOA": "6"}  # the lab itself asks for SOA: is a server up again?
 DNS = (
     *("dns.id", "dns.flags.response", "dns.qry.name", "dns.qry.type", "dns.flags.rcode"),
     *("dns.naptr.order", "dns.naptr.preference", "dns.naptr.flags", "dns.naptr.service"),
@@ -57,12 +58,11 @@ def our_rows(path: Path) -> list[Row]:
 def dns_row(data: bytes) -> Row:
     """Return what is read from a DNS message."""
     message = parse_answer(data) if data[2] & RESPONSE_BIT else parse_query(data)
-    assert message.qtype == "NAPTR"
     row = {
         "dns.id": f"0x{message.id:04x}",
         "dns.flags.response": str(int(isinstance(message, Answer))),
         "dns.qry.name": message.qname,
-        "dns.qry.type": NAPTR,
+        "dns.qry.type": TYPES[message.qtype],
     }
     of_kind = query_row(message) if isinstance(message, Query) else answer_row(message)
     return row | of_kind | edns_row(message.edns)
@@ -134,7 +134,7 @@ def test_fields_are_those_that_we_read(watched_run: WatchedRun) -> None:
     ours = [our_rows(path) for path in watched_run.run.captures]
 
     assert ours == [tshark_rows(path) for path in watched_run.run.captures]
-    every = list(chain.from_iterable(ours))
+    every = [row for row in chain.from_iterable(ours) if row["dns.qry.type"] != TYPES["SOA"]]
     shown = {name: {row[name] for row in every} for name in (*DNS, *SIP)}
     assert shown["sip.Status-Code"] == {"", "100", "200", "603"}
     assert shown["dns.flags.rcode"] == {"", "0"}

@@ -18,7 +18,7 @@ from fst.lab.cli import app
 from fst.lab.hosts import LabHosts, run_bounded, stop_all
 from fst.plan import HostRole, default_plan
 from fst.roles import default_roles
-from fst.session import read_site_file
+from fst.site_reading import read_site_file
 from harness.clock import SystemClock
 from harness.errors import InputError, ToolError
 from harness.finding import worst

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.prompts_seen import OnTerminal
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
@@ -32,7 +34,7 @@ def matching(part: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("line", matching("fst run"))
+@pytest.mark.parametrize("line", matching("--set"))
 def test_what_is_broken_on_purpose_is_found(line: str, tmp_path: Path) -> None:
     """Each of the README's broken labs ends with exit code 1, a rule and frames."""
     done = subprocess.run(
@@ -42,6 +44,18 @@ def test_what_is_broken_on_purpose_is_found(line: str, tmp_path: Path) -> None:
 
     assert done.returncode == 1, done.stderr
     assert re.search(r"FAIL .*\n .*expected .*observed .*\(frames? [0-9]", done.stderr)
+
+
+def test_rehearsal_asks_what_was_heard(tmp_path: Path) -> None:
+    """The calls of the README's rehearsal are simulated; one answer ends it well."""
+    (line,) = matching("--rehearse")
+    with OnTerminal([*command(line), "--out", str(tmp_path)]) as terminal:
+        terminal.wait_for("6 of 6 calls seen")
+        terminal.wait_for("Had each call ended")
+        terminal.wait_for("then Enter")
+        terminal.type("p\n")
+        terminal.wait_for("Report: ")
+        assert terminal.program.wait(LIMIT_S) == 0
 
 
 def test_servers_answer_calls_and_questions() -> None:

@@ -83,7 +83,7 @@ def test_evidence_is_complete(runs: Runs) -> None:
     end = run.events[-1]
 
     assert {path.name for path in run.folder.iterdir()} == {
-        *("journal.jsonl", "captures"),
+        *("journal.jsonl", "journal.head", "run.lock", "site.toml", "captures"),
         *("results.json", "junit.xml", "report.html"),
     }
     assert (end.type, end.fields["exit_code"]) == ("run.end", 0)

@@ -325,7 +325,9 @@ sys.exit(run(Command("job", lambda argv: W(argv[0]), act, lambda w: "job")))
 
 def start(host: Host, body: str, shell: str = "", **env: str) -> subprocess.Popen[bytes]:
     """Start a command in a process of its own, with only *env* in its environment."""
-    argv = [sys.executable, "-S", "-c", PROGRAM.replace("BODY", body), str(host.settings)]
+    # a test run that began with nohup or & ignores these two, and what it starts would as well
+    argv = ["/usr/bin/env", "--default-signal=HUP,INT", sys.executable, "-S", "-c"]
+    argv += [PROGRAM.replace("BODY", body), str(host.settings)]
     if shell:
         argv = ["/bin/sh", "-c", f'{shell}; exec "$@"', "sh", *argv]
     pipe = subprocess.PIPE

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from html.parser import HTMLParser
 
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from harness.errors import InputError
 from harness.journal import Event
 from tests.unit.test_report_sample import sample
 
+PLACES = frozenset({"step", "target"})  # stay apart, or their attempts would become one box's
 WORDS_OF_OURS = frozenset({"outcome", "dots", "spans", "calls", "type"})  # closed sets, not text
 PREFIX = "<b onx='\"`>&#60;]]>--!>{{x}}{% raw %}"  # hostile in HTML, XML, CSS and the template
 VOID = frozenset({"meta", "br"})
@@ -66,24 +68,24 @@ def infest(value: object, text: str) -> object:
     if isinstance(value, list):
         return [infest(item, text) for item in value]
     if isinstance(value, dict):
-        return {
-            key: item if key in WORDS_OF_OURS else infest(item, text) for key, item in value.items()
-        }
+        return infested_fields(value, text)
     return value
+
+
+def infested_fields(fields: Mapping[str, object], text: str) -> dict[str, object]:
+    return {
+        key: f"{text} {item}"
+        if key in PLACES
+        else item
+        if key in WORDS_OF_OURS
+        else infest(item, text)
+        for key, item in fields.items()
+    }
 
 
 def infested(text: str) -> list[Event]:
     return [
-        Event(
-            event.seq,
-            event.at_ns,
-            event.type,
-            event.prev,
-            {
-                key: item if key in WORDS_OF_OURS else infest(item, text)
-                for key, item in event.fields.items()
-            },
-        )
+        Event(event.seq, event.at_ns, event.type, event.prev, infested_fields(event.fields, text))
         for event in sample()
     ]
 

@@ -44,7 +44,7 @@ class Writer:
         """Start with no event."""
         self.events: list[Event] = []
 
-    def add(self, kind: str, **fields: object) -> None:
+    def add(self, kind: str, /, **fields: object) -> None:
         """Append one event."""
         prev = chain(self.events[-1].encode()) if self.events else FIRST
         seq = len(self.events) + 1

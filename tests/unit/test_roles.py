@@ -84,11 +84,11 @@ def test_role_that_is_not_described_is_refused() -> None:
 @pytest.mark.parametrize("role", [HostRole.MEDIATION, HostRole.DATABASE])
 @pytest.mark.parametrize("name", ["guide", "hasync"])
 def test_both_profiles_cover_both_servers(name: str, role: HostRole) -> None:
-    """Settings and a folder of copies; other kinds of server have none."""
+    """Settings, and a folder of copies or a status to ask for; other kinds of server have none."""
     chosen = profile(name)
 
     assert chosen.settings_of(role)
-    assert chosen.copies_of(role)
+    assert bool(chosen.copies_of(role)) is not bool(chosen.status_of(role))
     assert not chosen.settings_of(HostRole.ENUM)
 
 
