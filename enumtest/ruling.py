@@ -6,11 +6,19 @@ packets could excuse is never FAIL.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from enumtest.hop_table import Cite
 from harness.finding import Finding, Outcome
 
 MAX_CITED = 12  # frames in one ruling; the count is always given in words
+
+
+class Vantage(StrEnum):
+    """Where the packets were captured."""
+
+    SBC = "sbc"  # what is there is what the SBC sent and got
+    SERVERS = "servers"  # between tap and SBC packets may be lost; each tap may have its own clock
 
 
 @dataclass(frozen=True, slots=True)
