@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from enumtest import cli_analyse, cli_lint, cli_profiles
+from enumtest import cli_analyse, cli_infer, cli_judge, cli_lint, cli_profiles
 from enumtest.answer import AnswerNote, Transport
 from enumtest.ask import ask
 from enumtest.cli_call import call
@@ -51,6 +51,8 @@ app = typer.Typer(
 )
 app.command("analyse", epilog=cli_analyse.EPILOG)(cli_analyse.analyse)
 app.command("lint", epilog=cli_lint.EPILOG)(cli_lint.lint_)
+app.command("judge", epilog=cli_judge.EPILOG)(cli_judge.judge)
+app.command("infer", epilog=cli_infer.EPILOG)(cli_infer.infer)
 app.command("profiles", epilog=cli_profiles.EPILOG)(cli_profiles.profiles)
 app.command("explain", epilog=cli_lint.EXPLAIN_EPILOG)(cli_lint.explain)
 app.command("call", epilog="Example: enumtest call +16505550112 --server e1=127.0.0.51:15053")(call)
@@ -211,6 +213,7 @@ def ask_(  # noqa: PLR0913 - each option is a parameter
     framing: Annotated[Framing, typer.Option(help="How it is framed.")] = Framing.RAW,
     code: Annotated[int, typer.Option(help="EDNS option code for it.")] = RAW_CODE,
     service: Annotated[list[str], typer.Option(help="Enumservice accepted.")] = SERVICES,
+    decisions: cli_lint.Decisions = None,
     tcp: Annotated[bool, typer.Option("--tcp", help="Ask over TCP at once.")] = False,
     timeout_ms: Annotated[int, typer.Option(min=1, max=600_000, help="For each answer.")] = 3000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -224,12 +227,14 @@ def ask_(  # noqa: PLR0913 - each option is a parameter
     called = PhoneNumber.parse(number)
     option = None if source is None else SourceOption(source, framing, code)
     dialect = replace(STRICT, services=tuple(map(str.lower, service)))
+    rules = cli_lint.read_decisions(decisions)
     asked: list[Explanation] = []
 
     def asking(domain: str, engine: PosixRegex) -> tuple[NaptrRecord, ...]:
         query = encode_query(secrets.randbelow(1 << 16), domain, source=option)
         reply = ask(place, query, SystemClock(), timeout_ms=timeout_ms, tcp=tcp)
-        asked.append(explain(place, query, reply, engine, tuple(service), number=called))
+        told = explain(place, query, reply, engine, tuple(service), number=called, rules=rules)
+        asked.append(told)
         answer = asked[-1].answer
         return () if answer is None else answer.naptr
 
@@ -238,16 +243,16 @@ def ask_(  # noqa: PLR0913 - each option is a parameter
             search(called.enum_domain(apex), str(called), engine, dialect),
             lambda domain: asking(domain, engine),
         )
-    told = followed(asked, found, called)
+    all_told = followed(asked, found, called, rules)
     if as_json:
-        event = told[0].event()
-        if told[1:]:
-            event["followed"] = [one.event() for one in told[1:]]
+        event = all_told[0].event()
+        if all_told[1:]:
+            event["followed"] = [one.event() for one in all_told[1:]]
         typer.echo(json.dumps(event))
     else:
-        lines = [line for one in told for line in one.lines()]
-        typer.echo("\n".join([*lines, *told[0].end_lines()]))
-    if told[0].reply.outcome is not Outcome.ANSWERED:
+        lines = [line for one in all_told for line in one.lines()]
+        typer.echo("\n".join([*lines, *all_told[0].end_lines()]))
+    if all_told[0].reply.outcome is not Outcome.ANSWERED:
         raise typer.Exit(EXIT_OTHER)
 
 

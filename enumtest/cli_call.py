@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from enumtest.cli_lint import Decisions, read_decisions
 from enumtest.cli_profiles import read_profile
 from enumtest.client import SbcClient
 from enumtest.profile_groups import AllDown, Selection
@@ -52,6 +53,7 @@ def call(  # noqa: PLR0913 - each option is a parameter
         AllDown | None, typer.Option(help="With no server left.", show_default=_OWN)
     ] = None,
     source: Annotated[str, typer.Option(help="Calling URI, sent as an EDNS option.")] = "",
+    decisions: Decisions = None,
     rounds: Annotated[int, typer.Option(min=1, help="Dial the numbers so many times.")] = 1,
     local: Annotated[str, typer.Option(help="Address to ask from.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a call.")] = False,
@@ -75,7 +77,10 @@ def call(  # noqa: PLR0913 - each option is a parameter
         source_code=(declared.edns.source_code or RAW_CODE) if source else 0,
     )
     config = SbcConfig(
-        _servers(server), laid_over(declared, given, by="the command line"), apex=apex
+        _servers(server),
+        laid_over(declared, given, by="the command line"),
+        apex=apex,
+        decisions=read_decisions(decisions),
     )
     first = next(iter(config.servers.values()))
     default = "::" if ":" in first.address else "0.0.0.0"  # noqa: S104 - a client's own address

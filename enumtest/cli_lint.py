@@ -5,12 +5,14 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from enumtest.decision import DEFAULT_RULES, Decision, classify
+from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule, classify, services_read
+from enumtest.decision_file import parse_decisions
 from enumtest.dialect_file import parse_client, shipped_client, shipped_clients
 from enumtest.lint import (
     Entry,
@@ -22,7 +24,7 @@ from enumtest.lint import (
     policy_entries,
     policy_hosts,
 )
-from enumtest.naptr import presentation
+from enumtest.naptr import NaptrRecord, presentation
 from enumtest.naptr_dialect import NaptrDialect
 from enumtest.policy import parse_policy, parse_toml
 from enumtest.profile_file import parse_profile, shipped_names, shipped_profile
@@ -45,9 +47,12 @@ _SHOWN = {
 _Profiles = Annotated[
     list[str] | None, typer.Option("--profile", metavar="NAME|FILE", help="A client; once each.")
 ]
+Decisions = Annotated[
+    Path | None, typer.Option("--decisions", metavar="FILE", help="What URIs mean at a site.")
+]
 
 
-def lint_(
+def lint_(  # noqa: PLR0913 - each option is a parameter
     file: Annotated[Path, typer.Argument(metavar="POLICY|ZONE", help=".toml: a policy.")],
     *,
     profile: _Profiles = None,
@@ -55,17 +60,19 @@ def lint_(
     terminate_host: Annotated[
         list[str] | None, typer.Option(metavar="HOST", help="Host of URIs that end a call.")
     ] = None,
+    decisions: Decisions = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Say what each record does in each kind of client, and which let a terminate through.
 
     Exit 1 when one would; "unknown" where nobody knows the client's ways does not count.
     """
-    clients = _clients(profile)
-    hosts = tuple(host.lower() for host in terminate_host or ())
+    hosts = (DecisionRule(Decision.TERMINATE, host=host) for host in terminate_host or ())
+    rules = (*hosts, *read_decisions(decisions))
     with PosixRegex() as engine:
-        entries, lookup, known = _entries(file, origin, hosts, engine)
-        found = lint(entries, clients, engine, lookup, known)
+        entries, lookup, rules = _entries(file, origin, rules, engine)
+        clients = _clients(profile, rules, [one for entry in entries for one in entry.records])
+        found = lint(entries, clients, engine, lookup, rules)
     through = [one for one in found if one.with_verdict(Verdict.LETS_THROUGH)]
     if as_json:
         told = {
@@ -89,11 +96,13 @@ def explain(
     number: Annotated[str, typer.Argument(help="Called number, such as +16505550112.")],
     *,
     profile: _Profiles = None,
+    decisions: Decisions = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show step by step what one NAPTR record does for a number, as the RFCs say or in a client."""
     read, called = parse_record(record), PhoneNumber.parse(number)
-    clients = _clients(profile or ["strict"])
+    rules = read_decisions(decisions)
+    clients = _clients(profile or ["strict"], rules, [read])
     with PosixRegex() as engine:
         readings = {
             name: read_record(read, str(called), engine, dialect)
@@ -103,7 +112,7 @@ def explain(
         told = {
             "record": presentation(read),
             "number": str(called),
-            "clients": {name: _event(one, called) for name, one in readings.items()},
+            "clients": {name: _event(one, called, rules) for name, one in readings.items()},
         }
         typer.echo(json.dumps(told, indent=1))
         return
@@ -111,22 +120,35 @@ def explain(
     for name, one in readings.items():
         lines.append(name)
         lines += [f"  {step}" for step in one.steps]
-        lines += [f"  {text}: {words}" for text, words in _ends(one, called)]
+        lines += [f"  {text}: {words}" for text, words in _ends(one, called, rules)]
     typer.echo(_printable(lines))
 
 
-def _event(reading: RecordReading, called: PhoneNumber) -> dict[str, object]:
-    ends = [{"decision": decision, "why": why} for decision, why in _ends(reading, called)]
+def read_decisions(path: Path | None) -> tuple[DecisionRule, ...]:
+    """Return the matchers of the file at *path*, or the usual ones when none is given.
+
+    Raises:
+        InputError: it cannot be read, or holds no matchers.
+    """
+    return DEFAULT_RULES if path is None else parse_decisions(_read(path), str(path))
+
+
+def _event(
+    reading: RecordReading, called: PhoneNumber, rules: tuple[DecisionRule, ...]
+) -> dict[str, object]:
+    ends = [{"decision": decision, "why": why} for decision, why in _ends(reading, called, rules)]
     return {"steps": list(reading.steps), "ends": ends}
 
 
-def _ends(reading: RecordReading, called: PhoneNumber) -> list[tuple[Decision, str]]:
+def _ends(
+    reading: RecordReading, called: PhoneNumber, rules: tuple[DecisionRule, ...]
+) -> list[tuple[Decision, str]]:
     """Return each decision that the record can bring about, and how."""
     found = []
     for effect in reading.effects:
         decision = Decision.NO_INSTRUCTION
         if isinstance(effect, Uri):
-            decision = classify(effect.text, called, DEFAULT_RULES)
+            decision = classify(effect.text, called, rules, effect.services)
         elif isinstance(effect, Void):
             decision = Decision.TERMINATE
         found.append((decision, effect.how))
@@ -134,26 +156,33 @@ def _ends(reading: RecordReading, called: PhoneNumber) -> list[tuple[Decision, s
 
 
 def _entries(
-    path: Path, origin: str | None, hosts: tuple[str, ...], engine: PosixRegex
-) -> tuple[tuple[Entry, ...], Lookup, tuple[str, ...]]:
-    """Return what the file holds, how its other names are looked up, and its terminate hosts."""
+    path: Path, origin: str | None, rules: tuple[DecisionRule, ...], engine: PosixRegex
+) -> tuple[tuple[Entry, ...], Lookup, tuple[DecisionRule, ...]]:
+    """Return what the file holds, how its other names are looked up, and what its URIs mean."""
     text, file = _read(path), str(path)
     if path.suffix == ".toml":
         policy = parse_policy(text, file)
-        known = (*hosts, *policy_hosts(policy, engine))
-        return policy_entries(policy, engine), lambda _: None, known
+        hosts = policy_hosts(policy, engine)
+        known = (DecisionRule(Decision.TERMINATE, host=host) for host in hosts)
+        return policy_entries(policy, engine), lambda _: None, (*known, *rules)
     zone = parse_zone(text, file, origin)
-    entries = zone_entries(zone, engine, hosts)
+    entries = zone_entries(zone, engine, rules)
     if not entries:
         raise InputError("no NAPTR record of a number", file=file)
-    return entries, zone.lookup, hosts
+    return entries, zone.lookup, rules
 
 
-def _clients(wanted: list[str] | None) -> dict[str, NaptrDialect]:
-    """Return the dialects of the clients that are *wanted*, of all that are known when None."""
-    if not wanted:
-        return {name: shipped_client(name).naptr for name in shipped_clients()}
-    return dict(map(_client, wanted))
+def _clients(
+    wanted: list[str] | None, rules: tuple[DecisionRule, ...], records: list[NaptrRecord]
+) -> dict[str, NaptrDialect]:
+    """Return the dialects of the clients that are *wanted*, of all that are known when None.
+
+    The strict one is nobody's: it acts on the services that a site's matchers name.
+    """
+    found = dict(map(_client, wanted or shipped_clients()))
+    if "strict" in found:
+        found["strict"] = replace(found["strict"], services=services_read(rules, records))
+    return found
 
 
 def _client(name: str) -> tuple[str, NaptrDialect]:

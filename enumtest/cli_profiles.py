@@ -8,21 +8,31 @@ from typing import Annotated
 import typer
 
 from enumtest.profile_file import parse_profile, shipped_names, shipped_profile
+from enumtest.profile_overrides import Overrides, laid_over
 from enumtest.profiles import Profile
 from harness.errors import InputError
 
 EPILOG = "Example: enumtest profiles oracle-hunt"
-MS = 1_000_000  # nanoseconds
+S, MS = 1_000_000_000, 1_000_000  # nanoseconds
 
 
 def profiles(
     name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="One of them, whole.")] = "",
     *,
+    timeout: Annotated[
+        int | None,
+        typer.Option(metavar="S", min=1, max=60, help="The SBC is set to another time-out."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """List the SBC profiles, or show one: each value with its source, or that nobody knows it."""
+    if timeout is not None and not name:
+        fix = "name the profile: enumtest profiles oracle-hunt --timeout 2"
+        raise InputError("of which profile?", field="--timeout", value=timeout, fix=fix)
     if name:
         profile = read_profile(name)
+        if timeout is not None:
+            profile = laid_over(profile, Overrides(timeout_ns=timeout * S), by="--timeout")
         typer.echo(json.dumps(_event(profile)) if as_json else _text(profile))
         return
     found = [shipped_profile(one) for one in shipped_names()]

@@ -7,6 +7,7 @@ own tap where no privilege for a real one is there.
 import asyncio
 from collections.abc import Callable
 
+from enumtest.health import Held
 from enumtest.sbc import CallDecided, Outgoing, Sbc
 from harness.clock import Clock
 from harness.errors import ToolError
@@ -14,7 +15,6 @@ from harness.frame import Endpoint
 from harness.number import PhoneNumber
 
 TCP_LIMIT_S = 5.0  # for one exchange over TCP; the SBC's own timeout is usually shorter
-WELL = frozenset({"NOERROR", "NXDOMAIN"})  # answers of a server that does its work
 LENGTH_BYTES = 2  # before each message over TCP (RFC 1035 section 4.2.2)
 
 OnDatagram = Callable[[int, Endpoint, Endpoint, bytes, bool], None]
@@ -28,7 +28,6 @@ class SbcClient(asyncio.DatagramProtocol):
     ) -> None:
         """Keep the parts; `start` opens the socket."""
         self._sbc, self.local, self._clock, self._on_datagram = sbc, local, clock, on_datagram
-        self.last_failure_ns = 0  # monotonic time of the last lookup that met a failing server
         self._waiting: dict[int, asyncio.Future[CallDecided]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.DatagramTransport | None = None
@@ -62,6 +61,10 @@ class SbcClient(asyncio.DatagramProtocol):
         if self._transport is not None:
             self._transport.close()
 
+    def held(self) -> dict[str, Held]:
+        """Return the servers that the SBC leaves alone now."""
+        return self._sbc.held(self._clock.monotonic_ns())
+
     async def call(self, number: PhoneNumber, source: str) -> CallDecided:
         """Place a call to *number* from URI *source*; return its decision."""
         key = self._sbc.place_call(number, source, self._clock.monotonic_ns())
@@ -86,8 +89,6 @@ class SbcClient(asyncio.DatagramProtocol):
         while (outgoing := self._sbc.to_send()) is not None:
             self._send(outgoing)
         while (event := self._sbc.next_event()) is not None:
-            if any(asked.result not in WELL for asked in event.asked):
-                self.last_failure_ns = self._clock.monotonic_ns()
             waiting = self._waiting.pop(event.call, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(event)

@@ -5,11 +5,12 @@ the reading is data. A URI that no matcher fits is UNCLASSIFIED, which is loud, 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote
 
-from enumtest.naptr import ServicesDefect, enum_services
+from enumtest.naptr import NaptrRecord, ServicesDefect, enum_services
 from enumtest.search import Found, Resolution
 from harness.errors import InputError, NumberError
 from harness.number import PhoneNumber
@@ -65,14 +66,14 @@ class DecisionRule:
     def _texts(self) -> tuple[object, ...]:
         return self.scheme, self.host, self.user_text, self.service, self.parameters
 
-    def fits(self, target: "Target", service: str, *, same: bool) -> bool:
-        """Say whether *target*, of a record for *service*, is what this rule is about."""
+    def fits(self, target: "Target", services: tuple[str, ...], *, same: bool) -> bool:
+        """Say whether *target*, of a record for *services*, is what this rule is about."""
         return (
             self.scheme.lower() in ("", target.scheme)
             and self.host.lower().removesuffix(".") in ("", target.host)
             and (self.user is UserMatch.ANY or (self.user is UserMatch.SAME) == same)
             and self._user_fits(target.user)
-            and self._service_fits(service)
+            and self.is_for(services)
             and all(self._parameter_fits(name, value, target) for name, value in self.parameters)
         )
 
@@ -81,11 +82,11 @@ class DecisionRule:
             return user.startswith(self.user_text[:-1])
         return self.user_text in ("", user)
 
-    def _service_fits(self, service: str) -> bool:
-        """Compare without case; a service without subtype stands for all of its subtypes."""
+    def is_for(self, services: tuple[str, ...]) -> bool:
+        """Say whether one of *services* is this rule's: without case, "pstn" is "pstn:tel" too."""
         wanted = self.service.lower()
         return not wanted or any(
-            one == wanted or one.startswith(f"{wanted}:") for one in service.lower().split("+")
+            one == wanted or one.startswith(f"{wanted}:") for one in map(str.lower, services)
         )
 
     @staticmethod
@@ -154,18 +155,36 @@ def _parameters(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def classify(
-    uri: str, dialled: PhoneNumber, rules: tuple[DecisionRule, ...], service: str = ""
+    uri: str,
+    dialled: PhoneNumber,
+    rules: tuple[DecisionRule, ...],
+    services: tuple[str, ...] = (),
 ) -> Decision:
     """Return what *uri* orders for a call to *dialled*; the first rule that fits decides.
 
-    *service* is that of the record, as in its services field without "E2U" ("pstn:tel").
+    *services* are those of the record, as in its services field without "E2U" ("pstn:tel").
     """
     target = parse_target(uri)
     if target is None:
         return Decision.UNCLASSIFIED
     same = target.number() == dialled
-    fitting = (rule.decision for rule in rules if rule.fits(target, service, same=same))
+    fitting = (rule.decision for rule in rules if rule.fits(target, services, same=same))
     return next(fitting, Decision.UNCLASSIFIED)
+
+
+def services_read(
+    rules: tuple[DecisionRule, ...], records: Iterable[NaptrRecord]
+) -> tuple[str, ...]:
+    """Return the services that an SBC with *rules* acts on: sip, and those of *records* they name.
+
+    >>> rules = (DecisionRule(Decision.TERMINATE, service="pstn"),)
+    >>> services_read(rules, [NaptrRecord(1, 1, "u", "E2U+pstn:tel", "!^.*$!tel:+1!")])
+    ('sip', 'pstn:tel')
+    """
+    found = (enum_services(record.services) for record in records)
+    everyone = (one for many in found if not isinstance(many, ServicesDefect) for one in many)
+    named = (one for one in everyone if any(rule.service and rule.is_for((one,)) for rule in rules))
+    return tuple(dict.fromkeys(("sip", *named)))
 
 
 def decided_by(
@@ -176,11 +195,4 @@ def decided_by(
         return Decision.TERMINATE, ""  # only a client that takes void so says it
     if end.uri is None:
         return Decision.NO_INSTRUCTION, ""
-    asked = end.asked if isinstance(end, Found) else (end,)
-    steps = (step for one in asked for step in one.steps)
-    chosen = [step.record for step in steps if step.verdict.startswith("chosen")]
-    services = [enum_services(record.services) for record in chosen]
-    service = "+".join(
-        one for found in services if not isinstance(found, ServicesDefect) for one in found
-    )
-    return classify(end.uri, dialled, rules, service), end.uri
+    return classify(end.uri, dialled, rules, end.services), end.uri

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from enumtest.decision import DEFAULT_RULES, Decision, classify
+from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule, decided_by
 from enumtest.message import Answer, Query, parse_answer, parse_query
 from enumtest.search import Found, Step, resolve
 from enumtest.source_uri import SourceOption, decode
@@ -127,10 +127,12 @@ def explain(  # noqa: PLR0913 - a question, its answer, and what both are read w
     services: tuple[str, ...],
     *,
     number: PhoneNumber | None = None,
+    rules: tuple[DecisionRule, ...] = DEFAULT_RULES,
 ) -> Explanation:
     """Return what the query *sent* and its *reply* mean to a client that accepts *services*.
 
-    *number* is what was called, when the name asked for is not its own but one that it led to.
+    *number* is what was called, when the name asked for is not its own but one that it led to;
+    *rules* say what a URI orders.
 
     Raises:
         InputError: *sent* is no ENUM query.
@@ -142,22 +144,21 @@ def explain(  # noqa: PLR0913 - a question, its answer, and what both are read w
         return Explanation(*parts, None, (), None, Decision.NO_SERVER)
     answer, called = parse_answer(reply.payload), number or number_in(query)
     resolution = resolve(answer.naptr, str(called), engine, services)
-    decision = Decision.NO_INSTRUCTION
-    if resolution.uri is not None:
-        decision = classify(resolution.uri, called, DEFAULT_RULES)
+    decision, _ = decided_by(resolution, called, rules)
     return Explanation(*parts, answer, resolution.steps, resolution.uri, decision)
 
 
 def followed(
-    explanations: Sequence[Explanation], found: Found, called: PhoneNumber
+    explanations: Sequence[Explanation],
+    found: Found,
+    called: PhoneNumber,
+    rules: tuple[DecisionRule, ...] = DEFAULT_RULES,
 ) -> tuple[Explanation, ...]:
     """Return *explanations*, one a domain that was asked, with the steps and the end of *found*.
 
     The first of them tells how the whole search ended.
     """
-    decision = Decision.NO_INSTRUCTION
-    if found.uri is not None:
-        decision = classify(found.uri, called, DEFAULT_RULES)
+    decision, _ = decided_by(found, called, rules)
     if explanations[0].answer is None:
         decision = Decision.NO_SERVER
     told = [replace(one, steps=asked.steps)

@@ -13,6 +13,14 @@ from dataclasses import dataclass, field
 from enumtest.profile_groups import HoldDown, Readmission, ReadmitBy, Share, Stage
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A hold-down in force."""
+
+    stage: int  # its place in the profile
+    until_ns: int | None  # None: probes end it, or its time waits for a call
+
+
 @dataclass(slots=True)
 class ServerHealth:
     """The state of one server under the rules of a profile."""
@@ -38,6 +46,15 @@ class ServerHealth:
         self._readmit()
         return False
 
+    def held(self, now_ns: int) -> Held | None:
+        """Return the hold-down in force, or None when there is none."""
+        if not self.is_held(now_ns) or self._stage is None:
+            return None
+        until_ns = None
+        if not self._by_probes and self._since_ns is not None:
+            until_ns = self._since_ns + self._stage.length_ns
+        return Held(self.hold_down.stages.index(self._stage), until_ns)
+
     def share(self, now_ns: int) -> Share:
         """Return who gets the calls whose turn is here, while the server is held."""
         held = self.is_held(now_ns)
@@ -53,12 +70,13 @@ class ServerHealth:
         was_held = self.is_held(now_ns)  # first of all: the end of a hold-down can end the count
         self._failures_ns.append(now_ns)
         self._in_a_row += 1
+        self._replies = 0  # two replies with a failure between them are not in a row
         reached = [stage for stage in self.hold_down.stages if self._reached(stage, now_ns)]
         keep = max((stage.failures for stage in self.hold_down.stages), default=0)
         del self._failures_ns[: max(0, len(self._failures_ns) - keep)]
         if not reached:
             return False
-        self._stage, self._held_ns, self._replies = reached[-1], now_ns, 0
+        self._stage, self._held_ns = reached[-1], now_ns
         self._since_ns = now_ns if self.hold_down.runs_while_idle else None
         interval_ns = self.readmission.interval_ns
         self._probe_ns = now_ns + interval_ns if self._by_probes and interval_ns else None

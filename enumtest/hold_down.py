@@ -8,10 +8,13 @@ maker; so is what it makes of an answer to one of them. An early return that dep
 reading is OTHER, one that breaks all of them is FAIL.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from enumtest.hold_law import FailureCount, Term
 from enumtest.lookups import Lookup
+from enumtest.profile_groups import Selection
+from enumtest.profiles import Profile
 from enumtest.transactions import Transaction
 from harness.finding import Finding, Measurement, Outcome
 
@@ -28,6 +31,12 @@ class Group:
     hold_down_ns: int
     tolerance_ns: int  # on the hold-down, both ways
     retransmissions: int | None = None  # of one question; None: not declared
+    profile: Profile | None = None  # None: one failure, and the hold-down is always as long
+    probes: tuple[Transaction, ...] = ()  # what the SBC asked the servers for no call
+
+    def tolerance(self, length_ns: int) -> int:
+        """Return the tolerance on a hold-down of another length, in proportion."""
+        return self.tolerance_ns * length_ns // self.hold_down_ns if self.hold_down_ns else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,10 @@ class Episode:
     first: GivenUp
     last: GivenUp
     back: Transaction | None
+    term: Term  # how long it has to last, and may
     alive: bool = False  # a question open at the time was answered well before the return
+    probed: tuple[int, ...] = ()  # when probes were answered well meanwhile, those in a row
+    is_probed: bool = False  # one was sent, at least
 
     @property
     def longest_ns(self) -> int | None:
@@ -80,36 +92,77 @@ def given_up(lookups: Iterable[Lookup], group: Group) -> tuple[GivenUp, ...]:
     return tuple(sorted(found, key=lambda failure: failure.at_ns))
 
 
-def all_held(at_ns: int, failures: Sequence[GivenUp], group: Group) -> bool:
-    """Say whether every server of *group* was held down at that time, so that none could be asked.
+def all_held(at_ns: int, seen: Mapping[str, Sequence[Episode]], group: Group) -> bool:
+    """Say whether every server of *group* may have been held down, so that none could be asked.
 
-    *failures* are those of `given_up`; the hold-down is taken with its tolerance.
+    *seen* are the episodes of each; a hold-down is taken as long as it may be, with its tolerance.
     """
-    since_ns = at_ns - group.hold_down_ns - group.tolerance_ns
-    held = {failure.server for failure in failures if since_ns <= failure.at_ns <= at_ns}
-    return held >= set(group.servers)
+    return all(any(_holds(one, at_ns, group) for one in seen[name]) for name in group.servers)
+
+
+def _holds(one: Episode, at_ns: int, group: Group) -> bool:
+    most_ns = one.term.most_ns
+    until_ns = one.last.at_ns + most_ns + group.tolerance(most_ns)
+    if one.back is not None and one.term.by_probes:
+        until_ns = one.back.sends[0].at_ns
+    return bool(most_ns) and one.first.at_ns <= at_ns <= until_ns
 
 
 def episodes(name: str, lookups: Sequence[Lookup], group: Group) -> tuple[Episode, ...]:
-    """Return the hold-downs of server *name* that *lookups* show, in order of time."""
+    """Return what *lookups* show of server *name* after each of its failures, in order of time."""
     own = [failure for failure in given_up(lookups, group) if failure.server == name]
     asked = sorted(
         (hop for lookup in lookups for hop in lookup.hops if hop.server == name),
         key=lambda hop: hop.sends[0].at_ns,
     )
+    since_ns = min((lookup.at_ns for lookup in lookups), default=0)
+    counted = None if group.profile is None else FailureCount(group.profile, since_ns)
     found: list[Episode] = []
     while own:
         first = own[0]
         together = [failure for failure in own if failure.asked_ns <= first.at_ns]
         own = [failure for failure in own if failure.asked_ns > first.at_ns]
         back = next((hop for hop in asked if hop.sends[0].at_ns > first.at_ns), None)
+        answers = [hop for hop in asked if hop.answered is not None and not hop.failed]
         alive = back is not None and any(
-            hop.answered is not None
-            and not hop.failed
-            and hop.sends[0].at_ns <= first.at_ns < hop.answered.at_ns <= back.sends[0].at_ns
-            for hop in asked
+            hop.sends[0].at_ns <= first.at_ns < hop.answered.at_ns <= back.sends[0].at_ns
+            for hop in answers
+            if hop.answered is not None
         )
-        found.append(Episode(first, together[-1], back, alive))
+        term = Term(group.hold_down_ns, group.hold_down_ns)
+        if counted is not None:
+            before = [one.answered.at_ns for one in answers if one.answered is not None]
+            answered_ns = max((one for one in before if one <= first.at_ns), default=None)
+            term = counted.add(first.at_ns, [one.at_ns for one in together], answered_ns)
+        probes = _probes(name, first.at_ns, back, group)
+        found.append(
+            Episode(first, together[-1], back, term, alive, _in_a_row(probes), bool(probes))
+        )
+    return tuple(found)
+
+
+def _probes(
+    name: str, from_ns: int, back: Transaction | None, group: Group
+) -> tuple[Transaction, ...]:
+    """Return the probes to server *name* between its failure and its return."""
+    until_ns = None if back is None else back.sends[0].at_ns
+    return tuple(
+        one
+        for one in group.probes
+        if one.server == name
+        and one.sends[0].at_ns >= from_ns
+        and (until_ns is None or one.sends[0].at_ns <= until_ns)
+    )
+
+
+def _in_a_row(probes: Sequence[Transaction]) -> tuple[int, ...]:
+    """Return when the probes behind the last lost one were answered well."""
+    found: list[int] = []
+    for one in sorted(probes, key=lambda probe: probe.sends[0].at_ns):
+        if one.answered is None or one.failed:
+            found.clear()
+        else:
+            found.append(one.answered.at_ns)
     return tuple(found)
 
 
@@ -117,19 +170,26 @@ def early_returns(
     name: str, lookups: Sequence[Lookup], group: Group
 ) -> tuple[list[Episode], list[Episode]]:
     """Return the hold-downs of *name* cut short: certainly, and by one reading only."""
-    low_ns = group.hold_down_ns - group.tolerance_ns
-    ended = [
-        (episode, episode.longest_ns, episode.shortest_ns)
-        for episode in episodes(name, lookups, group)
-    ]
-    early = [one for one, longest, _ in ended if longest is not None and longest < low_ns]
-    certain = [one for one in early if not one.alive]
-    maybe = [one for one in early if one.alive] + [
-        one
-        for one, longest, shortest in ended
-        if longest is not None and shortest is not None and shortest < low_ns <= longest
-    ]
+    certain: list[Episode] = []
+    maybe: list[Episode] = []
+    for one in episodes(name, lookups, group):
+        longest_ns, shortest_ns = one.longest_ns, one.shortest_ns
+        if longest_ns is None or shortest_ns is None or not one.term.is_certain:
+            continue
+        low_ns = one.term.least_ns - group.tolerance(one.term.least_ns)
+        if one.term.by_probes:
+            if len(one.probed) < _replies(group):
+                (certain if one.is_probed and not one.alive else maybe).append(one)
+        elif longest_ns < low_ns:
+            (maybe if one.alive else certain).append(one)
+        elif shortest_ns < low_ns:
+            maybe.append(one)
     return certain, maybe
+
+
+def _replies(group: Group) -> int:
+    """Return how many probes have to be answered in a row."""
+    return 0 if group.profile is None else group.profile.readmission.replies
 
 
 def readmission(
@@ -167,14 +227,16 @@ def unmet(name: str, expected: str, lookups: Sequence[Lookup], group: Group) -> 
 
 def _length(name: str, seen: Sequence[Episode], group: Group) -> Measurement:
     """Return the shortest time that *name* was left alone, with the limits it must keep."""
-    ended = [one for one in seen if one.back is not None]
-    low_s = (group.hold_down_ns - group.tolerance_ns) / NS
+    held = [one for one in seen if one.term.is_certain] or list(seen)
+    ended = [one for one in held if one.back is not None]
+    least_ns = 0 if held[0].term.by_probes else held[0].term.least_ns
+    low_s = round((least_ns - group.tolerance(least_ns)) / NS, 3)
     if not ended:
-        return Measurement(f"hold-down of {name}", None, "s", low=round(low_s, 3))
+        return Measurement(f"hold-down of {name}", None, "s", low=low_s)
     shortest = min(ended, key=lambda one: one.longest_ns or 0)
     value_s = round((shortest.longest_ns or 0) / NS, 3)
     frames = _frames(shortest)
-    return Measurement(f"hold-down of {name}", value_s, "s", low=round(low_s, 3), frames=frames)
+    return Measurement(f"hold-down of {name}", value_s, "s", low=low_s, frames=frames)
 
 
 def _frames(episode: Episode) -> tuple[int, ...]:
@@ -184,41 +246,70 @@ def _frames(episode: Episode) -> tuple[int, ...]:
 
 def _not_before(name: str, lookups: Sequence[Lookup], group: Group) -> Finding:
     rule = "readmission.not-before"
-    expected = f"{name} is left alone for {group.hold_down_ns / NS:g} s after a failure"
     certain, maybe = early_returns(name, lookups, group)
+    every = episodes(name, lookups, group)
+    held = [one for one in every if one.term.is_certain]
+    if not held:
+        expected = f"{name} is left alone after its failures"
+        words = f"{len(every)} failures, after which an SBC of this profile may still ask it"
+        return Finding(rule, Outcome.OTHER, expected, words, "s", _frames(every[-1]))
+    expected = f"{name} is left alone {_told(held[0].term, group)}"
     if certain:
         words = f"asked again after {(certain[0].longest_ns or 0) / NS:.3f} s"
+        words += _probed(certain[0])
         return Finding(rule, Outcome.FAIL, expected, words, "s", _frames(certain[0]))
     if maybe:
         one = maybe[0]
-        words = (
-            f"asked again {(one.longest_ns or 0) / NS:.3f} s after the first failure but "
-            f"{(one.shortest_ns or 0) / NS:.3f} s after the last; calls overlapped"
-            + (", and one of them was answered" if one.alive else "")
-        )
+        words = f"asked again {(one.longest_ns or 0) / NS:.3f} s after the first failure"
+        if one.term.by_probes:
+            words += f"{_probed(one)}, and how it probes is not seen"
+        else:
+            words += f" but {(one.shortest_ns or 0) / NS:.3f} s after the last; calls overlapped"
+        words += ", and one of them was answered" if one.alive else ""
         return Finding(rule, Outcome.OTHER, expected, words, "s", _frames(one), needed=1)
-    ended = [one for one in episodes(name, lookups, group) if one.back is not None]
+    ended = [one for one in held if one.back is not None]
     if not ended:
         words, needed = "not asked again while watched", len(group.servers) + 1
         return Finding(rule, Outcome.OTHER, expected, words, "s", needed=needed)
     shortest = min(ended, key=lambda one: one.longest_ns or 0)
-    words = f"asked again after {(shortest.longest_ns or 0) / NS:.3f} s"
+    words = f"asked again after {(shortest.longest_ns or 0) / NS:.3f} s{_probed(shortest)}"
     return Finding(rule, Outcome.PASS, expected, words, "s", _frames(shortest))
+
+
+def _told(term: Term, group: Group) -> str:
+    """Return in words how long a server is left alone."""
+    if term.by_probes:
+        return f"after its failures until {_replies(group)} probes in a row are answered"
+    return f"for {term.least_ns / NS:g} s after a failure"
+
+
+def _probed(one: Episode) -> str:
+    return f" and {len(one.probed)} replies to probes in a row" if one.term.by_probes else ""
+
+
+def _due_ns(last: Episode, group: Group) -> int | None:
+    """Return when no reading excuses that the server is passed over; None: that can't be told."""
+    if not last.term.by_probes:
+        return last.last.at_ns + last.term.most_ns + group.tolerance(last.term.most_ns)
+    replies = _replies(group)
+    return last.probed[replies - 1] if len(last.probed) >= replies else None
 
 
 def _after(name: str, last: Episode, lookups: Sequence[Lookup], group: Group) -> Finding:
     """The server must be asked within one round of lookups after its hold-down, and answer."""
     rule = "readmission.after"
-    due_ns = last.last.at_ns + group.hold_down_ns + group.tolerance_ns
+    due_ns = _due_ns(last, group)
     until_ns = None if last.back is None else last.back.sends[0].at_ns
     passed = [
         lookup
         for lookup in lookups
-        if lookup.at_ns > due_ns and (until_ns is None or lookup.at_ns < until_ns)
+        if due_ns is not None
+        and lookup.at_ns > due_ns
+        and (until_ns is None or lookup.at_ns < until_ns)
     ]
     allowed = len(group.servers)
     expected = f"{name} is asked within {allowed} lookups after its hold-down, and answers"
-    if len(passed) > allowed:
+    if len(passed) > allowed and _must_be_asked(name, group):
         words = f"{len(passed)} lookups passed it over" + ("" if last.back else ", all of them")
         return Finding(rule, Outcome.FAIL, expected, words, "lookups", cited(passed))
     rcode = last.last.rcode
@@ -230,10 +321,19 @@ def _after(name: str, last: Episode, lookups: Sequence[Lookup], group: Group) ->
         return Finding(rule, Outcome.OTHER, expected, words, "lookups", frames)
     if last.back is None:
         words, needed = f"{len(passed)} lookups since, none to it", allowed + 1 - len(passed)
+        if not _must_be_asked(name, group):
+            words, needed = f"{words}: an SBC of this profile asks those before it, if it can", 0
         return Finding(rule, Outcome.OTHER, expected, words, "lookups", needed=needed)
     # A question that met silence would have begun a later episode: this one was answered.
     words = f"asked and answered; {len(passed)} lookups went by before"
     return Finding(rule, Outcome.PASS, expected, words, "lookups", last.back.frames)
+
+
+def _must_be_asked(name: str, group: Group) -> bool:
+    """Say whether server *name* gets calls while all others can be asked too."""
+    by_list = (Selection.HUNT, Selection.LIST_ORDER)
+    has_turns = group.profile is None or group.profile.selection.method not in by_list
+    return has_turns or name == group.servers[0]
 
 
 def cited(lookups: Sequence[Lookup]) -> tuple[int, ...]:

@@ -75,6 +75,8 @@ class HopTable:
     edns_bytes: npt.NDArray[np.int32]  # UDP payload size that the query offers; -1: no OPT record
     source_code: npt.NDArray[np.int32]  # EDNS option that carried the source; -1: none
     source_framing: npt.NDArray[np.int8]  # place in tuple(Framing); -1: none
+    refused_ns: Ints  # ICMP said that the question did not arrive; NOT_SEEN without
+    refused_frame: Ints  # 0 without
 
     def __len__(self) -> int:
         """Return the number of rows."""

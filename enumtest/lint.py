@@ -158,14 +158,12 @@ def lint(
     clients: Mapping[str, NaptrDialect],
     engine: RegexEngine,
     lookup: Lookup = lambda _: None,
-    terminate_hosts: Iterable[str] = (),
+    rules: tuple[DecisionRule, ...] = DEFAULT_RULES,
 ) -> tuple[Linted, ...]:
-    """Return what each of *clients* makes of each of *entries*.
+    """Return what each of *clients* makes of each of *entries*, whose URIs mean what *rules* say.
 
-    *terminate_hosts* are the hosts of URIs that end a call, beside the usual one; *lookup* gives
-    the records of a domain, for those that are not terminal.
+    *lookup* gives the records of a domain, for those that are not terminal.
     """
-    rules = (*(DecisionRule(Decision.TERMINATE, host=h) for h in terminate_hosts), *DEFAULT_RULES)
     return tuple(
         Linted(
             entry,
@@ -228,10 +226,10 @@ def _nothing(readings: tuple[RecordReading, ...]) -> str:
 def _decision(end: Effect, entry: Entry, rules: tuple[DecisionRule, ...]) -> Decision:
     """Return what the client does with the call at *end*."""
     match end:
-        case Uri(text=text):
+        case Uri(text=text, services=services):
             if entry.uri and text == entry.uri:
                 return entry.ordered
-            return classify(text, entry.number, rules)
+            return classify(text, entry.number, rules, services)
         case Void():
             return Decision.TERMINATE
         case Follow():

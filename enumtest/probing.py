@@ -52,7 +52,7 @@ class Prober:
     def answered(self, server: str, answer: Answer, *, well: bool) -> bool:
         """Say whether *answer* of *server* is for a probe; if so, it is counted."""
         probe = self._open.get(server)
-        wanted = (self._name.lower().removesuffix("."), self.profile.readmission.probe_type)
+        wanted = (self._name, self.profile.readmission.probe_type)
         if probe is None or (probe.id, *wanted) != (answer.id, answer.qname, answer.qtype):
             return False
         del self._open[server]
@@ -64,7 +64,7 @@ class Prober:
 
     @property
     def _name(self) -> str:
-        return self.profile.readmission.probe_name or self.apex
+        return self.profile.readmission.asked_for(self.apex)
 
     def _expires_ns(self, probe: _Probe) -> int:
         return probe.sent_ns + self.profile.timeout_ns

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from enumtest.dialect_file import shipped_client
 from enumtest.naptr_dialect import NaptrDialect
+from enumtest.oracle_timers import S, is_known, oracle_schedule
 from enumtest.policy import parse_toml
 from enumtest.profile_groups import (
     AllDown,
@@ -27,6 +28,7 @@ from enumtest.profile_groups import (
     Readmission,
     Retransmission,
     SelectionRules,
+    Timers,
 )
 from enumtest.profiles import Profile
 from enumtest.source_name import NO_NAMING, SourceNaming
@@ -57,6 +59,7 @@ class _ProfileRow(BaseModel):
     edns: EdnsUse
     source_name: SourceNaming = NO_NAMING
     dialect: str = ""
+    timers: Timers = Timers.DRAWN_OUT
     source: Mapping[str, Annotated[str, Field(min_length=1)]] = {}
     unknown: frozenset[str] = frozenset()
 
@@ -77,9 +80,26 @@ def parse_profile(text: str, file: str = "") -> Profile:
     parts = {name: getattr(row, name) for name in _ProfileRow.model_fields}
     parts["source"] = {**row.source, **naptr_source}
     try:
-        return Profile(**parts, naptr=naptr)
+        profile = Profile(**parts, naptr=naptr)
+        _refuse_other_sends(profile)
     except InputError as error:
         raise InputError("\n".join(_named(error, file))) from error
+    return profile
+
+
+def _refuse_other_sends(profile: Profile) -> None:
+    """Refuse sends that are not as the rule that the file names has them."""
+    rules = profile.retransmission
+    if profile.timers is not Timers.ORACLE:
+        return
+    if not is_known(rules.expire_ns):
+        why, field = "no whole second, and timers says oracle", "retransmission.expire_ns"
+        raise InputError(why, field=field, value=rules.expire_ns)
+    wanted = oracle_schedule(rules.expire_ns // S)
+    if rules.schedule_ns != wanted:
+        why, field = "not by Oracle's rule, which timers names", "retransmission.schedule_ns"
+        fix = f"write {[at_ns // MS for at_ns in wanted]} ms"
+        raise InputError(why, field=field, value=rules.schedule_ns, fix=fix)
 
 
 def _validated(table: _Table, file: str, written: _Written, lines: list[str]) -> _ProfileRow | None:
@@ -121,6 +141,7 @@ def encode_profile(profile: Profile) -> str:
     unknown = sorted(path for path in profile.unknown if not path.startswith("naptr."))
     lines += [f"dialect = {_toml(profile.dialect)}", f"unknown = {_toml(unknown)}"]
     lines += [f"all_down = {_toml(profile.all_down)}"]
+    lines += [f"timers = {_toml(profile.timers)}"]
     lines += ["", "[source]"]
     lines += [
         f"{_toml(path)} = {_toml(text)}"

@@ -10,6 +10,8 @@ from enum import StrEnum
 from itertools import pairwise
 
 from enumtest.source_uri import MAX_CODE, Framing
+from harness.errors import NumberError
+from harness.number import PhoneNumber
 
 MAX_SENDS = 21  # of one query to one server; Ribbon's limit, 20 retransmissions, is the highest
 MAX_FAILURES = 1000
@@ -60,6 +62,13 @@ class Then(StrEnum):
     IGNORE = "ignore"  # as if it had not come
     TCP = "tcp"  # the same server again, over TCP
     RETRY_WITHOUT_EDNS = "retry-without-edns"  # once; without EDNS in the query it is final
+
+
+class Timers(StrEnum):
+    """What becomes of the sends when people set another time-out."""
+
+    DRAWN_OUT = "drawn-out"  # all times in proportion, for want of a rule
+    ORACLE = "oracle"  # `enumtest.oracle_timers`
 
 
 class IdScope(StrEnum):
@@ -202,14 +211,26 @@ class Readmission:
     replies: int  # in a row
     interval_ns: int  # 0: none are sent, and the server stays held
     give_up_ns: int  # of probing, from the hold-down on; 0: never
-    probe_name: str  # owner name asked for; "": the apex
+    probe_name: str  # owner name asked for, or "+" and a number; "": the apex
     probe_type: str
+
+    def asked_for(self, apex: str) -> str:
+        """Return the owner name that a probe asks for under *apex*: small letters, no final dot."""
+        name = self.probe_name or apex
+        if name.startswith("+"):
+            name = PhoneNumber.parse(name).enum_domain(apex)
+        return name.lower().removesuffix(".")
 
     def problems(self) -> Iterator[Problem]:
         """Yield what cannot be: path, value, why."""
         least = 1 if self.by is ReadmitBy.PROBES else 0
         if not least <= self.replies <= MAX_FAILURES:
             yield "replies", self.replies, f"not {least} to {MAX_FAILURES}"
+        if self.probe_name.startswith("+"):
+            try:
+                PhoneNumber.parse(self.probe_name)
+            except NumberError as error:
+                yield "probe_name", self.probe_name, error.why
         for field in ("interval_ns", "give_up_ns"):
             if not 0 <= getattr(self, field) <= MAX_NS:
                 yield field, getattr(self, field), "below 0, or longer than 31 years"

@@ -7,6 +7,7 @@ is unknown no longer.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from enumtest.oracle_timers import SOURCE, S, is_known, oracle_schedule
 from enumtest.profile_groups import (
     AllDown,
     Event,
@@ -19,6 +20,7 @@ from enumtest.profile_groups import (
     Share,
     Stage,
     Then,
+    Timers,
 )
 from enumtest.profiles import Profile
 from enumtest.source_uri import Framing
@@ -81,7 +83,8 @@ def laid_over(profile: Profile, given: Overrides, *, by: str = "the site file") 
     if given.selection is not None:
         parts["selection"] = replace(profile.selection, method=given.selection, weights=())
     if given.timeout_ns is not None or given.retransmissions is not None:
-        parts["retransmission"] = _retransmission(profile.retransmission, given)
+        parts["retransmission"] = _retransmission(profile, given)
+        parts["timers"] = profile.timers if _by_rule(profile, given) else Timers.DRAWN_OUT
     if given.hold_down_ns is not None:
         hold_down, length_ns = profile.hold_down, given.hold_down_ns
         parts["hold_down"] = replace(hold_down, stages=_stages(hold_down, length_ns))
@@ -99,10 +102,20 @@ def laid_over(profile: Profile, given: Overrides, *, by: str = "the site file") 
     return _sourced(profile, parts | {"edns": edns}, given, by)
 
 
-def _retransmission(rules: Retransmission, given: Overrides) -> Retransmission:
-    """Return the schedule drawn out to another timeout, or with sends at even distances."""
+def _by_rule(profile: Profile, given: Overrides) -> bool:
+    """Say whether a maker's rule gives the sends for what is *given*."""
+    expire_ns = profile.timeout_ns if given.timeout_ns is None else given.timeout_ns
+    is_oracle = profile.timers is Timers.ORACLE and is_known(expire_ns)
+    return is_oracle and given.retransmissions is None
+
+
+def _retransmission(profile: Profile, given: Overrides) -> Retransmission:
+    """Return the sends for another timeout: by the maker's rule, drawn out, or evenly spaced."""
+    rules = profile.retransmission
     expire_ns = rules.expire_ns if given.timeout_ns is None else given.timeout_ns
-    if given.retransmissions is None:
+    if _by_rule(profile, given):
+        times_ns = oracle_schedule(expire_ns // S)
+    elif given.retransmissions is None:
         times_ns = tuple(at_ns * expire_ns // rules.expire_ns for at_ns in rules.schedule_ns)
     else:
         sends = given.retransmissions + 1
@@ -151,7 +164,9 @@ def _sourced(profile: Profile, parts: Mapping[str, object], given: Overrides, by
             and old is not None
             and old.value != value
         )
-        if drawn_out and told is not None and bare.timeout_ns >= profile.timeout_ns:
+        if drawn_out and _by_rule(profile, given):
+            source[path] = f"{SOURCE}; for the time-out of {by}"
+        elif drawn_out and told is not None and bare.timeout_ns >= profile.timeout_ns:
             source[path] = f"{told}; drawn out to the time-out of {by}"
         elif drawn_out:  # makers have floors below which no interval goes
             unknown.add(path)

@@ -29,6 +29,7 @@ from enumtest.profile_groups import (
     SelectionRules,
     Share,
     Then,
+    Timers,
 )
 from enumtest.source_name import SourceNaming
 from harness.errors import InputError
@@ -62,6 +63,7 @@ class Profile:
     naptr: NaptrDialect
     source: Mapping[str, str]
     unknown: frozenset[str]
+    timers: Timers = Timers.DRAWN_OUT  # the rule that another time-out goes by
 
     def __post_init__(self) -> None:
         """Refuse a profile that no SBC could follow, or whose values come from nowhere."""
@@ -111,7 +113,7 @@ class Profile:
     def leaves(self) -> Iterator[tuple[str, object]]:
         """Yield the path and the value of everything that has, or needs, a source."""
         for field in fields(self):
-            if field.name not in ("name", "title", "dialect", "source", "unknown"):
+            if field.name not in _NAMES:
                 yield from _leaves(field.name, getattr(self, field.name))
 
     def _impossible(self) -> Iterator[Problem]:
@@ -156,6 +158,9 @@ class Profile:
                 yield path, None, "unknown, and with a source"
             elif path not in used:
                 yield path, None, "names no value of this profile, or longer paths name them all"
+
+
+_NAMES = ("name", "title", "dialect", "timers", "source", "unknown")  # not values of an SBC
 
 
 _ALLOWED = {

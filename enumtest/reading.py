@@ -44,6 +44,7 @@ class Uri:
 
     text: str
     how: str
+    services: tuple[str, ...] = ()  # of the record, without E2U; what is ordered may hang on them
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class _Look:
     steps: list[str]
     doubts: list[str]
     others: list[Effect]
+    services: tuple[str, ...] = ()  # that the record is for
 
     def effect(self) -> Effect:
         """Return what becomes of the record if every doubt is settled in its favour."""
@@ -133,7 +135,8 @@ class _Look:
             self._known(scheme == "sip" or None, None, f"scheme {scheme}")
         elif dialect.schemes and scheme not in dialect.schemes:
             raise _Over(Passed(f"not routed: scheme {scheme} of {uri}"))
-        return Uri(uri, f"chosen: {record.regexp} on {self.aus} gives {uri}")
+        how = f"chosen: {record.regexp} on {self.aus} gives {uri}"
+        return Uri(uri, how, self.services)
 
     def _known(self, good: object, known: object, what: str) -> None:
         """Go on when *good*; with nothing *known* go on in doubt; else the record is passed."""
@@ -187,6 +190,7 @@ class _Look:
         shown = f"services {text}"
         if isinstance(found, ServicesDefect):
             raise _Over(Passed(f"not usable: services: {found.why}"))
+        self.services = found
         is_new = text[:3].lower() == "e2u"
         token = text[:3] if is_new else text[-3:]
         usual = text == "+".join(["E2U", *found])
@@ -262,7 +266,8 @@ class _Look:
         self._known(how is IFlag.OBEYED, how, "flag i")
         if how is None:
             wrong = self._applied(exact) + delimiter
-            self.others.append(Uri(wrong, f"flag i leaves the delimiter: {wrong}"))
+            how_so = f"flag i leaves the delimiter: {wrong}"
+            self.others.append(Uri(wrong, how_so, self.services))
         return expression, ""
 
     def _applied(self, expression: SubstitutionExpression) -> str:

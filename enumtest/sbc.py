@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from enumtest.answer_cache import AnswerCache
 from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule, decided_by
 from enumtest.events import ANSWERS, event_of
+from enumtest.health import Held
 from enumtest.message import Answer, encode_query, parse_answer
 from enumtest.naptr import NaptrRecord
+from enumtest.open_call import Asked, GivenUpQueries, OpenCall, wrong_about
 from enumtest.pool import ServerPool
 from enumtest.probing import Prober
 from enumtest.profile_groups import AllDown, Event, IdScope, InFlight, Reaction, Then
@@ -35,7 +37,6 @@ from harness.number import ENUM_APEX, PhoneNumber
 from harness.regex import RegexEngine
 
 SOURCE_PAYLOAD_BYTES = 1220  # draft-kaplan-enum-source-uri-00 section 8: the least a client offers
-MAX_GIVEN_UP = 4096  # queries whose late answers are still known for what they are
 ID_BYTES = 2
 
 
@@ -69,15 +70,6 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One server asked for one call, and what came of it: an rcode, "silence", "garbled", …."""
-
-    server: str
-    result: str
-    after_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class CallDecided:
     """The end of a lookup: what the SBC does with the call, and why."""
 
@@ -91,30 +83,6 @@ class CallDecided:
 
 
 @dataclass(slots=True)
-class _Call:
-    """A call that waits for its decision, with the query that is open for it."""
-
-    call: int
-    number: PhoneNumber
-    source: str
-    placed_ns: int
-    server: str = ""
-    ids: tuple[int, ...] = ()  # of the open query; the last one sent stands last
-    tcp: bool = False
-    plain: bool = False  # asked again without EDNS
-    payload: bytes = b""
-    asked_ns: int = 0
-    sends: int = 0
-    tried: tuple[str, ...] = ()  # in this round
-    rounds: int = 1
-    domain: str = ""  # that is asked: the number's, or one that a record led to
-    seeking: Search | None = None  # from the first answer on
-    unanswered: bool = False  # one that a record led to
-    ttls_s: tuple[int, ...] = ()  # of all records that had a part in it
-    asked: tuple[Asked, ...] = ()
-
-
-@dataclass(slots=True)
 class Sbc:
     """The SBC of *config*; *ids* yields DNS message ids, *engine* runs the answers' patterns."""
 
@@ -124,10 +92,10 @@ class Sbc:
     _pool: ServerPool = field(init=False)
     _prober: Prober = field(init=False)
     _cache: AnswerCache = field(init=False)
-    _open: dict[int, _Call] = field(default_factory=dict)
+    _open: dict[int, OpenCall] = field(default_factory=dict)
     _out: deque[Outgoing] = field(default_factory=deque)
     _events: deque[CallDecided] = field(default_factory=deque)
-    _given_up: dict[tuple[str, int, str], int] = field(default_factory=dict)
+    _given_up: GivenUpQueries = field(default_factory=GivenUpQueries)
     _calls: int = 0
     _fixed_id: int | None = None
 
@@ -147,7 +115,7 @@ class Sbc:
     def place_call(self, number: PhoneNumber, source: str, now_ns: int) -> int:
         """Start the lookup for a call to *number* from URI *source*; return the call's key."""
         self._calls += 1
-        call = _Call(self._calls, number, source, now_ns)
+        call = OpenCall(self._calls, number, source, now_ns)
         naming = self._profile.source_name
         call.domain = encode_name(number, party(source), self.config.apex, naming)
         self._open[call.call] = call
@@ -169,7 +137,7 @@ class Sbc:
                 self._unusable(call, Event.GARBLED, now_ns)
             return
         calls = list(self._asking(server))
-        call = next((one for one in calls if self._is_for(answer, one)), None)
+        call = next((one for one in calls if one.is_for(answer)), None)
         if call is not None:
             self._answered(call, answer, now_ns)
         else:
@@ -177,16 +145,16 @@ class Sbc:
 
     def handle_timer(self, now_ns: int) -> None:
         """Retransmit, give up or probe whatever is due at *now_ns*."""
-        times_ns = self._profile.retransmission.schedule_ns
+        rules = self._profile.retransmission
         for call in list(self._open.values()):
             if call.call not in self._open:  # decided meanwhile, by another's failure
                 continue
-            if now_ns >= call.asked_ns + self._profile.timeout_ns:
+            if now_ns >= call.asked_ns + rules.expire_ns:
                 self._failed(call, Event.SILENCE, now_ns)
-            elif now_ns >= self._next_send_ns(call):
+            elif now_ns >= call.next_send_ns(rules):
                 # However late the timer is, one send: a burst would help nobody.
-                call.sends = bisect_right(times_ns, now_ns - call.asked_ns)
-                if self._profile.retransmission.id_per is IdScope.SEND:
+                call.sends = bisect_right(rules.schedule_ns, now_ns - call.asked_ns)
+                if rules.id_per is IdScope.SEND:
                     call.ids = (*call.ids, next(self.ids))
                     call.payload = self._query(call)
                 self._send(call)
@@ -195,7 +163,8 @@ class Sbc:
 
     def next_timer(self) -> int | None:
         """Return when `handle_timer` is next due, or None when nothing waits."""
-        due_ns = [self._next_send_ns(call) for call in self._open.values()]
+        rules = self._profile.retransmission
+        due_ns = [call.next_send_ns(rules) for call in self._open.values()]
         if (probe_ns := self._prober.next_timer()) is not None:
             due_ns.append(probe_ns)
         return min(due_ns, default=None)
@@ -208,23 +177,16 @@ class Sbc:
         """Return the next call decided, or None."""
         return self._events.popleft() if self._events else None
 
-    def _asking(self, server: Endpoint) -> Iterator[_Call]:
+    def held(self, now_ns: int) -> dict[str, Held]:
+        """Return the servers that are left alone at *now_ns*."""
+        states = {name: one.held(now_ns) for name, one in self._pool.health.items()}
+        return {name: held for name, held in states.items() if held is not None}
+
+    def _asking(self, server: Endpoint) -> Iterator[OpenCall]:
         """Yield the calls with a query open at *server*."""
         return (one for one in self._open.values() if self.config.servers[one.server] == server)
 
-    def _is_for(self, answer: Answer, call: _Call) -> bool:
-        return answer.id in call.ids and self._same_question(answer, call)
-
-    def _same_question(self, answer: Answer, call: _Call) -> bool:
-        return (answer.qname, answer.qtype) == (call.domain.lower().removesuffix("."), "NAPTR")
-
-    def _next_send_ns(self, call: _Call) -> int:
-        """Return when *call* is sent again, or given up."""
-        times_ns = self._profile.retransmission.schedule_ns
-        after_ns = self._profile.timeout_ns if call.sends >= len(times_ns) else times_ns[call.sends]
-        return call.asked_ns + after_ns
-
-    def _ask_next(self, call: _Call, now_ns: int) -> None:
+    def _ask_next(self, call: OpenCall, now_ns: int) -> None:
         """Ask the server whose turn it is; with none left in the last round, decide without."""
         server = self._pool.next_server(now_ns, call.tried)
         if server is None and call.tried and call.rounds < self._profile.selection.rounds:
@@ -249,13 +211,13 @@ class Sbc:
         call.plain = False
         self._begin(call, now_ns)
 
-    def _begin(self, call: _Call, now_ns: int) -> None:
+    def _begin(self, call: OpenCall, now_ns: int) -> None:
         """Put the question to the call's server, as if for the first time."""
         call.asked_ns, call.sends, call.tcp = now_ns, 1, False
         call.payload = self._query(call)
         self._send(call)
 
-    def _query(self, call: _Call) -> bytes:
+    def _query(self, call: OpenCall) -> bytes:
         edns, source = self._profile.edns, None
         if edns.source_sent and call.source and not call.plain:
             source = SourceOption(call.source, edns.source_framing, edns.source_code)
@@ -267,10 +229,10 @@ class Sbc:
             udp_payload_bytes=None if call.plain else size,
         )
 
-    def _send(self, call: _Call) -> None:
+    def _send(self, call: OpenCall) -> None:
         self._out.append(Outgoing(call.payload, self.config.servers[call.server], call.tcp))
 
-    def _answered(self, call: _Call, answer: Answer, now_ns: int) -> None:
+    def _answered(self, call: OpenCall, answer: Answer, now_ns: int) -> None:
         """Take the answer to an open query."""
         event = event_of(answer)
         if event is Event.TRUNCATED and call.tcp:  # a second time over TCP would never end
@@ -293,15 +255,16 @@ class Sbc:
         """Say whether *event* is more to this SBC than an answer without an instruction."""
         return self._profile.reactions[event] != Reaction(Then.FINAL, counts=False)
 
-    def _unmatched(self, answer: Answer, server: Endpoint, calls: list[_Call], now_ns: int) -> None:
+    def _unmatched(
+        self, answer: Answer, server: Endpoint, calls: list[OpenCall], now_ns: int
+    ) -> None:
         """Take an answer that no call waits for: to a probe, late, or with something wrong."""
         name = next((one for one, at in self.config.servers.items() if at == server), "")
         event = event_of(answer)
         well = event is None or not self._profile.reactions[event].counts
         if not name or self._prober.answered(name, answer, well=well):
             return
-        key = self._given_up.pop((name, answer.id, answer.qname), None)
-        if key is not None:
+        if (key := self._given_up.take(name, answer)) is not None:
             if well:
                 self._pool.on_success(name, now_ns, late=True)
             call, then = self._open.get(key), self._profile.reactions[Event.LATE].then
@@ -309,15 +272,12 @@ class Sbc:
                 call.asked = (*call.asked, Asked(name, answer.rcode, now_ns - call.placed_ns))
                 self._decide_by(call, answer, now_ns)
             return
-        for call in calls:
-            if self._same_question(answer, call):
-                self._unusable(call, Event.WRONG_ID, now_ns)
-                return
-            if answer.id in call.ids and answer.qname:
-                self._unusable(call, Event.WRONG_QUESTION, now_ns)
-                return
+        if (wrong := wrong_about(answer, calls)) is not None:
+            missed, other_question = wrong
+            what = Event.WRONG_QUESTION if other_question else Event.WRONG_ID
+            self._unusable(missed, what, now_ns)
 
-    def _unusable(self, call: _Call, event: Event, now_ns: int, result: str = "") -> None:
+    def _unusable(self, call: OpenCall, event: Event, now_ns: int, result: str = "") -> None:
         """Do what the profile says about *event*."""
         match self._profile.reactions[event].then:
             case Then.IGNORE:
@@ -334,7 +294,7 @@ class Sbc:
             case _:
                 self._failed(call, event, now_ns, result)
 
-    def _failed(self, call: _Call, event: Event, now_ns: int, result: str = "") -> None:
+    def _failed(self, call: OpenCall, event: Event, now_ns: int, result: str = "") -> None:
         """Give the call's server up for *event*: another one is asked, or the call is decided."""
         reaction, server = self._profile.reactions[event], call.server
         begins = reaction.counts and self._pool.on_failure(server, now_ns)
@@ -351,19 +311,15 @@ class Sbc:
                     self._give_up(other, "abandoned", now_ns)
                     self._ask_next(other, now_ns)
 
-    def _give_up(self, call: _Call, result: str, now_ns: int) -> None:
+    def _give_up(self, call: OpenCall, result: str, now_ns: int) -> None:
         """Remember the open query, for an answer that comes late."""
         self._note(call, result, now_ns)
-        name = call.domain.lower().removesuffix(".")
-        for id_ in call.ids:
-            self._given_up[call.server, id_, name] = call.call
-        while len(self._given_up) > MAX_GIVEN_UP:
-            del self._given_up[next(iter(self._given_up))]
+        self._given_up.keep(call)
 
-    def _note(self, call: _Call, result: str, now_ns: int) -> None:
+    def _note(self, call: OpenCall, result: str, now_ns: int) -> None:
         call.asked = (*call.asked, Asked(call.server, result, now_ns - call.asked_ns))
 
-    def _decide_by(self, call: _Call, answer: Answer, now_ns: int) -> None:
+    def _decide_by(self, call: OpenCall, answer: Answer, now_ns: int) -> None:
         """Do what the records of *answer* order: decide the call, or ask where they lead."""
         if call.seeking is None:
             dialect = self._profile.naptr
@@ -373,7 +329,7 @@ class Sbc:
         self._go_on(call, call.seeking, answer.naptr, now_ns)
 
     def _go_on(
-        self, call: _Call, seeking: Search, records: tuple[NaptrRecord, ...], now_ns: int
+        self, call: OpenCall, seeking: Search, records: tuple[NaptrRecord, ...], now_ns: int
     ) -> None:
         try:
             call.domain = seeking.send(records)
@@ -390,7 +346,7 @@ class Sbc:
             self._ask_next(call, now_ns)
 
     def _decide(
-        self, call: _Call, found: tuple[Decision, str], now_ns: int, *, cached: bool = False
+        self, call: OpenCall, found: tuple[Decision, str], now_ns: int, *, cached: bool = False
     ) -> None:
         del self._open[call.call]
         delay_ns = now_ns - call.placed_ns

@@ -36,6 +36,7 @@ class Resolution:
 
     uri: str | None
     steps: tuple[Step, ...]
+    services: tuple[str, ...] = ()  # of the record that gave the URI
 
 
 def resolve(
@@ -62,7 +63,7 @@ def resolve_as(
     next(visit)
     with suppress(StopIteration):
         visit.send(records)
-    return Resolution(seeking.uri, seeking.asked[0].steps)
+    return Resolution(seeking.uri, seeking.asked[0].steps, seeking.services)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Found:
     uri: str | None
     is_void: bool
     asked: tuple[Asked, ...]
+    services: tuple[str, ...] = ()  # of the record that gave the URI
 
 
 Search = Generator[str, Iterable[NaptrRecord], Found]
@@ -92,7 +94,7 @@ def search(domain: str, aus: str, engine: RegexEngine, dialect: NaptrDialect = S
     """
     seeking = _Seeking(aus, engine, dialect.completed())
     yield from seeking.visit(domain, 0)
-    return Found(seeking.uri, seeking.is_void, tuple(seeking.asked))
+    return Found(seeking.uri, seeking.is_void, tuple(seeking.asked), seeking.services)
 
 
 def run(seeking: Search, ask: Callable[[str], Iterable[NaptrRecord]]) -> Found:
@@ -112,6 +114,7 @@ class _Seeking:
     def __init__(self, aus: str, engine: RegexEngine, dialect: NaptrDialect) -> None:
         self.uri: str | None = None
         self.is_void = False
+        self.services: tuple[str, ...] = ()
         self.asked: list[Asked] = []
         self._aus, self._engine, self._dialect = aus, engine, dialect
         self._seen: set[str] = set()
@@ -135,8 +138,8 @@ class _Seeking:
             before = record
             steps.append(Step(record, effect.how))
             match effect:
-                case Uri(text=uri):
-                    self.uri, over = uri, True
+                case Uri(text=uri, services=services):
+                    self.uri, self.services, over = uri, services, True
                 case Void():
                     self.is_void = over = True
                 case Ended():

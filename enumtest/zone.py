@@ -6,8 +6,8 @@ use are kept, for they are what is looked for.
 Sources: RFC 1035 section 5 (master files), RFC 6116 section 3 (owner names).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import dns.exception
 import dns.name
@@ -17,10 +17,17 @@ from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.DNAME import DNAME
 from dns.rdtypes.IN.NAPTR import NAPTR
 
-from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule, classify
+from enumtest.decision import (
+    DEFAULT_RULES,
+    Decision,
+    DecisionRule,
+    decided_by,
+    services_read,
+)
 from enumtest.lint import Entry, means_terminate, sample
 from enumtest.naptr import NaptrRecord
-from enumtest.search import run, search
+from enumtest.naptr_dialect import STRICT
+from enumtest.search import Found, run, search
 from harness.errors import InputError, NumberError
 from harness.number import PhoneNumber
 from harness.regex import RegexEngine
@@ -130,23 +137,24 @@ def parse_record(text: str) -> NaptrRecord:
 
 
 def zone_entries(
-    zone: EnumZone, engine: RegexEngine, hosts: Iterable[str] = ()
+    zone: EnumZone, engine: RegexEngine, rules: tuple[DecisionRule, ...] = DEFAULT_RULES
 ) -> tuple[Entry, ...]:
-    """Return each owner in *zone* that is a number, with what the RFCs read there.
+    """Return each owner in *zone* that is a number, with what the RFCs and *rules* read there.
 
     An owner whose records no strict client can use, but which name a host that means terminate, is
     meant as one.
     """
-    rules = (*(DecisionRule(Decision.TERMINATE, host=h) for h in hosts), *DEFAULT_RULES)
-    sentinels = tuple(rule.host for rule in rules if rule.decision is Decision.TERMINATE)
+    terminating = [rule for rule in rules if rule.decision is Decision.TERMINATE]
+    sentinels = tuple(rule.host for rule in terminating if rule.host)
+    services = services_read(rules, [one for many in zone.records.values() for one in many])
     entries = []
     for owner in sorted({*zone.records, *zone.aliases}):
         number = number_of(owner)
         records = zone.lookup(owner)
         if number is None or records is None:
             continue
-        uri = _strict_uri(zone, owner, number, engine)
-        decided = classify(uri, number, rules) if uri else Decision.NO_INSTRUCTION
+        found = _found(zone, owner, number, engine, services)
+        decided, uri = decided_by(found, number, rules)
         if not uri and means_terminate(records, sentinels):
             decided = Decision.TERMINATE
         remark = f"alias of {zone.aliases[owner]}" if owner in zone.aliases else ""
@@ -175,10 +183,17 @@ def number_of(owner: str) -> PhoneNumber | None:
         return None
 
 
-def _strict_uri(zone: EnumZone, owner: str, number: PhoneNumber, engine: RegexEngine) -> str:
-    """Return the URI that a strict client finds for *number*, or "" when none."""
-    found = run(search(owner, str(number), engine), lambda domain: zone.lookup(domain) or ())
-    return found.uri or ""
+def _found(
+    zone: EnumZone,
+    owner: str,
+    number: PhoneNumber,
+    engine: RegexEngine,
+    services: tuple[str, ...],
+) -> Found:
+    """Return what a strict client of *services* finds for *number*."""
+    dialect = replace(STRICT, services=services)
+    seeking = search(owner, str(number), engine, dialect)
+    return run(seeking, lambda domain: zone.lookup(domain) or ())
 
 
 def _text(name: dns.name.Name) -> str:

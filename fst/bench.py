@@ -74,6 +74,14 @@ class Bench(Protocol):
         """Remove policy rules by name; marks UNINSTALLED."""
         ...
 
+    def hold_down_ns(self) -> int:
+        """Return how long the SBC leaves a server alone whose failures it has met.
+
+        As declared, or longer where the run's own captures show that.
+        It is counted from when the server serves again.
+        """
+        ...
+
     async def wait(self, duration_ns: int) -> None:
         """Let time go by: a hold-down is being waited for."""
         ...
@@ -89,3 +97,9 @@ class Bench(Protocol):
     async def restore(self, debts: Sequence[Debt]) -> None:
         """Undo what *debts* of this bench tell of, and pay those that are seen to be undone."""
         ...
+
+
+def failures_needed(sbc: SbcTable) -> int:
+    """Return how often a server has to fail before this SBC, as declared, leaves it alone."""
+    stages = sbc.behaviour.hold_down.stages
+    return stages[0].failures if stages else 1

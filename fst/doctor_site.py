@@ -8,6 +8,7 @@ import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from enumtest.profile_groups import ReadmitBy
 from fst.doctor_report import Check, State
 from fst.exercises import WATCHED
 from fst.plan import Plan
@@ -138,6 +139,9 @@ def _sbc_waits(file: SiteFile, site: Site, sbc: SbcTable) -> Check:
     name, use = f"waits of {site.name}/{sbc.name}", "outage cases (B.3.3 to B.3.7)"
     all_ms = (len(sbc.enum_servers) - 1) * sbc.timeout_ms  # given up one after the other
     found = f"time-out {sbc.timeout_ms} ms, hold-down {sbc.hold_down_ms} ms"
+    if sbc.behaviour.readmission.by is ReadmitBy.PROBES:
+        found = f"time-out {sbc.timeout_ms} ms, held down until probes are answered"
+        return Check(name, State.OK, found, use)
     if sbc.hold_down_ms * WATCHED > all_ms and sbc.hold_down_ms:
         return Check(name, State.OK, found, use)
     least_ms = round((all_ms + sbc.timeout_ms) / WATCHED * HEADROOM)

@@ -12,7 +12,7 @@ from typing import Any
 from fst.bench import Bench, Recording
 from fst.debts import Debt, Ledger
 from fst.evidence import Evidence, declared, notes
-from fst.exercises import Exercise
+from fst.exercises import WAITING, Exercise
 from fst.fact_book import Facts
 from fst.guided import Again, Guide
 from fst.judgement import judge
@@ -20,6 +20,7 @@ from fst.lab.bench import LabBench, Recorder, TapRecorder
 from fst.lab.servers import LabServers, StubServers
 from fst.lab.tap import Tap
 from fst.matrix import Case
+from fst.measured_waits import AS_DECLARED, MeasuredWaits, measured_waits
 from fst.observation import Mark, Observation, enum_endpoints
 from fst.plan import Scope
 from fst.prompt import Parked
@@ -56,6 +57,7 @@ class Recorded:
 
     seen: Observation
     attachment: Mapping[str, Any]
+    notes: tuple[str, ...] = ()  # on how long was waited
 
 
 class EnumWork:
@@ -123,7 +125,7 @@ class EnumWork:
             judged.findings,
             declared(case.step, judged),
             (recorded.attachment,),
-            (*marks, *notes(judged.notes)),
+            (*marks, *notes((*recorded.notes, *judged.notes))),
             strip(recorded.seen),
         )
 
@@ -171,8 +173,11 @@ class EnumWork:
         self._folder.journal.append("exercise.start", exercise=name, sbc=where)
         stem = f"{site.name}-{sbc.name}-{name.replace('_', '-')}"
         at: Bench = bench.bench
+        waits = bench.bench.waits = self._measured(where, exercise)
         if self._guide is not None:
             at = self._guide.around(bench.bench, bench.tap)
+            for note in waits.notes:
+                self._guide.tell(f"{where}: {note}")
         recording = self._loop.run(_carry_out(at, exercise, stem))
         path = Path(recording.path)
         seen = Observation(
@@ -188,7 +193,15 @@ class EnumWork:
         attachment = self._folder.capture(
             path, recording.packets, recording.dropped, recording.captured_by
         )
-        return Recorded(seen, attachment)
+        return Recorded(seen, attachment, waits.notes)
+
+    def _measured(self, where: str, exercise: Exercise) -> MeasuredWaits:
+        """Return what this run's captures show of the SBC's times, for an exercise that waits."""
+        if exercise not in WAITING:
+            return AS_DECLARED
+        return measured_waits(
+            [one.seen for (sbc, _), one in self._recorded.items() if sbc == where]
+        )
 
     def bench(self, site: Site, sbc: SbcTable) -> SbcBench:
         """Return the bench of *sbc*, started."""

@@ -10,7 +10,7 @@ from typing import Any, Self
 from fst.boxes import Boxes
 from fst.resume import RESUMED, Began, Key, began, half_done, is_left, verdicts
 from fst.resume import refuse_other as refuse
-from fst.run_folder import SITE, RunFolder
+from fst.run_folder import PROFILES, SITE, RunFolder
 from harness.clock import Clock
 from harness.errors import InputError
 from harness.finding import Outcome
@@ -51,6 +51,11 @@ class GoingOn:
         return kept
 
     @property
+    def profiles(self) -> Path:
+        """Return where the run keeps the SBC profiles that its site file names."""
+        return self.path / PROFILES
+
+    @property
     def site_folder(self) -> Path:
         """Return below which folder the site file's other files lie."""
         return self.path / self.began.site_folder
@@ -81,6 +86,7 @@ class GoingOn:
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", file=str(site)) from error
         sha256 = hashlib.sha256(content).hexdigest()
+        self._refuse_changed_profiles()
         refuse(
             self.began,
             site=str(site),
@@ -88,6 +94,19 @@ class GoingOn:
             settings=settings,
             plan_sha256=plan_sha256,
         )
+
+    def _refuse_changed_profiles(self) -> None:
+        """Refuse a kept SBC profile that is not the one that the run began with."""
+        known = self.events[0].fields["site"]
+        for name, sha256 in dict(known.get("profiles", {})).items():
+            kept = self.profiles / name
+            try:
+                found = hashlib.sha256(kept.read_bytes()).hexdigest()
+            except OSError as error:
+                raise InputError(f"cannot be read: {error.strerror}", file=str(kept)) from error
+            if found != sha256:
+                why = "not the profile that the run began with"
+                raise InputError(why, file=str(kept), field="sha256", value=found[:12])
 
     def reopen(self, clock: Clock, resumed: dict[str, Any] | None = None) -> RunFolder:
         """Return the folder, locked, with each half-done attempt ended; *resumed*: as an event.

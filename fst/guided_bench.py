@@ -11,7 +11,7 @@ from itertools import cycle, islice
 from typing import Any, Protocol
 
 from enumtest.policy import Rule
-from fst.bench import Bench, Recording
+from fst.bench import Bench, Recording, failures_needed
 from fst.debts import Debt
 from fst.lab.tap import Tap
 from fst.observation import Mark, MarkKind, enum_endpoints
@@ -101,7 +101,8 @@ class GuidedBench:
     async def calls_until_given_up(self, names: Sequence[str], numbers: Sequence[str]) -> None:
         """Have calls placed until the SBC has given up each of *names*."""
         self._sensor.given_up.clear()
-        most = list(islice(cycle(numbers), 2 * len(self.sbc.enum_servers)))
+        needed = failures_needed(self.sbc)
+        most = list(islice(cycle(numbers), 2 * needed * len(self.sbc.enum_servers)))
         if self._asker.rehearse:
 
             async def place(_: Sequence[str]) -> None:
@@ -111,7 +112,7 @@ class GuidedBench:
             await self._dialled(most, place, does, is_open_ended=True)
             return
         for number in most:
-            if self._sensor.given_up >= set(names):
+            if all(self._sensor.given_up[name] >= needed for name in names):
                 return
             await self._dialled([number], self._inner.calls, "Place {}: {}")
 
@@ -135,6 +136,10 @@ class GuidedBench:
         await self._inner.uninstall(names)
         left = {number: name for number, name in self._sensor.rules.items() if name not in names}
         self._sensor.rules = left
+
+    def hold_down_ns(self) -> int:
+        """Return how long the SBC, as declared, leaves a server alone that failed."""
+        return self._inner.hold_down_ns()
 
     async def wait(self, duration_ns: int) -> None:
         """Let time go by."""

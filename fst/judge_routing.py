@@ -6,7 +6,16 @@ from dataclasses import replace
 from statistics import median
 
 from enumtest.checks import calls_completed, missed
-from enumtest.hold_down import MAX_CITED, NS, cited, early_returns, episodes, readmission
+from enumtest.hold_down import (
+    MAX_CITED,
+    NS,
+    Group,
+    cited,
+    early_returns,
+    episodes,
+    readmission,
+)
+from enumtest.profile_groups import AllDown, ReadmitBy
 from enumtest.routing_judge import all_down, outage, rotation, shares, timeouts, waits_longer
 from fst.judged import Judgement, Value, Window, count, minimum, window
 from fst.observation import MarkKind, Observation
@@ -78,7 +87,18 @@ def every_down(seen: Observation, host: str, engine: RegexEngine) -> Judgement:
     """B.3.6: nobody answers; every call goes on to the next hop all the same."""
     del host, engine
     found = window(seen)
-    return _in_outage(seen, found, _down(seen), all_down(found.lookups, seen.group))
+    judged = _in_outage(seen, found, _down(seen), all_down(found.lookups, seen.group))
+    if seen.sbc.behaviour.all_down is not AllDown.FAIL_CLOSED:
+        return judged
+    return replace(judged, findings=tuple(map(_as_declared, judged.findings)))
+
+
+def _as_declared(one: Finding) -> Finding:
+    """Return *one* with the reason of an SBC that is made so: the plan asks for another."""
+    if one.rule != "calls.completed" or one.outcome is not Outcome.FAIL:
+        return one
+    words = "the SBC's profile says so (all_down is fail-closed), the plan that calls go on"
+    return replace(one, observed=f"{one.observed}; {words}")
 
 
 def _down(seen: Observation) -> frozenset[str]:
@@ -112,7 +132,29 @@ def _in_outage(
             calls_completed(calls, place=seen.sbc.next_hop, minimum=least),
         ),
         values,
-        delays(calls),
+        (*delays(calls), *_took_over(seen, found, down)),
+    )
+
+
+def _took_over(seen: Observation, found: Window, down: frozenset[str]) -> tuple[Measurement, ...]:
+    """Return who got the lookups once all of *down* were held: no limits, for people to see.
+
+    Makers differ in who gets the share of a server that is held: the next one, or the first.
+    """
+    held = {
+        name: [one.last.at_ns for one in episodes(name, found.lookups, seen.group)
+               if one.term.is_certain]
+        for name in down
+    }  # fmt: skip
+    if not held or not all(held.values()):
+        return ()
+    from_ns = max(min(times_ns) for times_ns in held.values())
+    after = [one for one in found.lookups if one.at_ns >= from_ns]
+    measured = shares(after, seen.group)
+    return tuple(
+        replace(one, name=f"{one.name} in the outage")
+        for name, one in zip(seen.group.servers, measured, strict=True)
+        if name not in down
     )
 
 
@@ -138,17 +180,24 @@ def _judgeable(
     )
     if unmet:
         findings = tuple(replace(one, needed=0) for one in findings)
-    group = seen.group
+    group, profile = seen.group, seen.sbc.behaviour
     found_out_ns = len(down) * group.timeout_ns
-    if group.hold_down_ns > found_out_ns:
+    lasts = profile.hold_down.stages and profile.readmission.by is ReadmitBy.PROBES
+    if lasts or group.hold_down_ns > found_out_ns:
         return findings
-    words = (
-        f"hold-down of {group.hold_down_ns / NS:g} s, {len(down)} servers given up after "
-        f"{group.timeout_ns / NS:g} s each; more calls would not change that"
-    )
+    words = "the SBC's profile has none; more calls would not change that"
+    if profile.hold_down.stages:
+        words = _too_short(group, len(down))
     expected = f"a hold-down that outlasts the {found_out_ns / NS:g} s until all are given up"
     short = Finding("outage.hold-down", Outcome.OTHER, expected, words)
     return (short, *(replace(one, needed=0) for one in findings))
+
+
+def _too_short(group: Group, down: int) -> str:
+    return (
+        f"hold-down of {group.hold_down_ns / NS:g} s, {down} servers given up after "
+        f"{group.timeout_ns / NS:g} s each; more calls would not change that"
+    )
 
 
 def back_in_service(seen: Observation, host: str, engine: RegexEngine) -> Judgement:
@@ -158,7 +207,7 @@ def back_in_service(seen: Observation, host: str, engine: RegexEngine) -> Judgem
     least = 2 * len(seen.group.servers)
     findings, measured = readmission(found.lookups, seen.group, down)
     seen_back = [one for name in sorted(down) for one in episodes(name, found.lookups, seen.group)]
-    ended = [one for one in seen_back if one.longest_ns]
+    ended = [one for one in seen_back if one.longest_ns and one.term.is_certain]
     shortest = min(ended, key=lambda one: one.longest_ns or 0, default=None)
     late = [one for one in findings if one.rule in ("readmission.after", "outage.detected")]
     failed = [one for one in late if one.outcome is Outcome.FAIL]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from enumtest.checks import Agreed, calls_asked
-from enumtest.hold_down import all_held, given_up
+from enumtest.hold_down import all_held, episodes
 from enumtest.lookups import Lookup
 from fst.observation import Observation
 from harness.finding import Finding, Measurement
@@ -46,11 +46,10 @@ def window(seen: Observation) -> Window:
     """
     lookups, calls = seen.own_between(*seen.window), seen.calls_between(*seen.window)
     without = {id(call) for call in seen.matching.unasked}
-    failures = given_up(seen.own_between(0, seen.window[1]), seen.group)
+    before = seen.own_between(0, seen.window[1])
+    held = {name: episodes(name, before, seen.group) for name in seen.group.servers}
     unasked = tuple(
-        call
-        for call in calls
-        if id(call) in without and not all_held(call.at_ns, failures, seen.group)
+        call for call in calls if id(call) in without and not all_held(call.at_ns, held, seen.group)
     )
     spare = {id(lookup) for lookup in seen.matching.spare}
     dialled = {call.destination for call in seen.calls}

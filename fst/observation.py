@@ -12,7 +12,7 @@ from typing import Any
 from enumtest.hold_down import Group
 from enumtest.lookups import Lookup, Traffic, read_traffic
 from enumtest.matching import Matching, match, rejoin
-from enumtest.profile_groups import Event
+from enumtest.profile_groups import Event, ReadmitBy
 from fst.site import MS, Judging, SbcTable, Site
 from harness.capture import Capture
 from harness.dialplan import DialPlan
@@ -65,6 +65,19 @@ class Observation:
 
     @cached_property
     def group(self) -> Group:
+        """Return what the site file declares of servers and times, and the probes that were seen.
+
+        Whatever the SBC asks for no number is a probe, and what its profile probes with.
+        """
+        asked = [hop for one in self.traffic.lookups
+                 if one.number(self.sbc.apex) is None or self._is_probe(one)
+                 for hop in one.hops]  # fmt: skip
+        probes = [one for one in (*asked, *self.traffic.probes)
+                  if one.client.address == self.sbc.address]  # fmt: skip
+        return replace(self._declared, profile=self.sbc.behaviour, probes=tuple(probes))
+
+    @cached_property
+    def _declared(self) -> Group:
         """Return the servers and times that the site file declares."""
         hold_down_ns = self.sbc.hold_down_ms * MS
         tolerance = self.judging.hold_down_tolerance_percent / 100
@@ -87,7 +100,7 @@ class Observation:
 
         What no call explains is joined to the lookup that it goes on from, however late it comes.
         """
-        timeout_ns = self.group.timeout_ns
+        timeout_ns = self._declared.timeout_ns
         failures = frozenset(f.value for f in self.sbc.failures if f is not Event.SILENCE)
         read = read_traffic(self.datagrams, self.servers, timeout_ns=timeout_ns, failures=failures)
         claimed = self._matched(read.lookups).claimed(timeout_ns // 2, self._party)
@@ -113,8 +126,18 @@ class Observation:
 
     def _is_own(self, lookup: Lookup) -> bool:
         """Say whether this SBC asked, and for a number."""
-        is_number = lookup.number(self.sbc.apex) is not None
+        is_number = lookup.number(self.sbc.apex) is not None and not self._is_probe(lookup)
         return is_number and lookup.first.client.address == self.sbc.address
+
+    def _is_probe(self, lookup: Lookup) -> bool:
+        """Say whether *lookup* asks for what the declared profile probes with."""
+        return self._probe_name == lookup.qname.removesuffix(".")
+
+    @cached_property
+    def _probe_name(self) -> str:
+        """Return what held servers are asked for, "" when no probes are declared."""
+        back = self.sbc.behaviour.readmission
+        return back.asked_for(self.sbc.apex) if back.by is ReadmitBy.PROBES else ""
 
     @cached_property
     def customer_numbers(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ proportions. Nothing of it can reach a customer's host, and nothing of it is evi
 import ipaddress
 from typing import Any
 
+from fst.sbc_profile import context_of
 from fst.site import SiteFile
 from harness.errors import InputError
 from harness.frame import Endpoint
@@ -60,7 +61,7 @@ def rehearsed(file: SiteFile, scale: float = SCALE) -> SiteFile:
             _rehearse_sbc(sbc, moved, scale)
     caller = f"{moved.address('the phones')}:0"
     document |= {"mode": "lab", "window": None, "lab": {"caller": caller, "waits_scale": scale}}
-    return SiteFile.model_validate(document)
+    return SiteFile.model_validate(document, context=context_of(file.beside))
 
 
 def _rehearse_sbc(sbc: dict[str, Any], moved: _Moved, scale: float) -> None:

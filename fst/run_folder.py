@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -16,6 +16,7 @@ from harness.journal_file import NAME, JournalFile
 
 CAPTURES = "captures"
 SITE = "site.toml"
+PROFILES = "profiles"  # the SBC profiles that the site file names, as they were
 MISSING = "missing"
 _FILES = frozenset({"attachment", "acceptance"})  # events that name a file and its hash
 MEDIA_TYPE = "application/vnd.tcpdump.pcap"
@@ -30,10 +31,17 @@ class RunFolder:
         self.journal.on_append = armed(os.environ, path / NAME)
 
     @classmethod
-    def begin(cls, out: Path, clock: Clock, site_text: bytes) -> Self:
+    def begin(
+        cls,
+        out: Path,
+        clock: Clock,
+        site_text: bytes,
+        profiles: Mapping[str, str] | None = None,
+    ) -> Self:
         """Return a new folder, named after the time (UTC), locked, with its journal started.
 
-        *site_text* is kept as site.toml, so that the folder is enough to go on with the run.
+        *site_text* is kept as site.toml, and *profiles* by file name in a folder of their own, so
+        that the folder is enough to go on with the run.
 
         Raises:
             ToolError: it cannot be made.
@@ -44,8 +52,11 @@ class RunFolder:
         lock = RunLock(path)
         try:
             (path / SITE).write_bytes(site_text)
+            for name, text in (profiles or {}).items():
+                (path / PROFILES).mkdir(exist_ok=True)
+                (path / PROFILES / name).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise ToolError(f"{path / SITE}: not written: {error.strerror}") from error
+            raise ToolError(f"{error.filename}: not written: {error.strerror}") from error
         return cls(path, lock, JournalFile(path / NAME, clock, anchored=True))
 
     @classmethod

@@ -1,10 +1,13 @@
-"""What the first event of a run says of the plan: enough to print its forms without the plan."""
+"""What the first event of a run says of plan and site: enough to print its forms without them."""
 
+import hashlib
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from enumtest.profile_file import encode_profile
 from fst.matrix import Form, Matrix
 from fst.plan import Mode, Plan, Step
+from fst.site import SiteFile
 
 
 def plan_fields(plan: Plan) -> dict[str, Any]:
@@ -12,6 +15,23 @@ def plan_fields(plan: Plan) -> dict[str, Any]:
     about = plan.about
     told = {"id": about.id, "version": about.version, "title": about.title, "sha256": plan.sha256}
     return {"title": about.title, "plan": told}
+
+
+def site_fields(file: SiteFile, name: str, sha256: str, folder: str) -> dict[str, Any]:
+    """Return which site file it is, and in which *folder* its other files lie."""
+    told = {"name": file.name, "file": name, "sha256": sha256, "folder": folder}
+    kept = profile_texts(file)
+    return told | ({"profiles": {name: sha256_of(kept[name]) for name in kept}} if kept else {})
+
+
+def profile_texts(file: SiteFile) -> dict[str, str]:
+    """Return the SBC profiles beside the site file as the run keeps them, by file name."""
+    return {name: encode_profile(profile) for name, profile in file.beside.items()}
+
+
+def sha256_of(text: str) -> str:
+    """Return the hash of a text as a file has it."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def form_fields(matrix: Matrix, plan: Plan, carried_out: AbstractSet[str]) -> list[dict[str, Any]]:

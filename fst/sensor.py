@@ -9,6 +9,7 @@ repeats an unanswered one is the same call. A sensor closes prompts and judges n
 packets are judged later from the capture.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -54,6 +55,7 @@ class _Asked:
 
     ids: dict[tuple[str, bytes], bool] = field(default_factory=dict)  # by server and id: answered
     servers: list[str] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)  # servers whose silence is counted
 
 
 class Sensor:
@@ -75,7 +77,7 @@ class Sensor:
         self._is_sip_tapped = False
         self.rules: dict[str, str] = {}  # number to the rule in force for it
         self.seen: list[Sighting] = []
-        self.given_up: set[str] = set()  # servers that left a query without an answer
+        self.given_up = Counter[str]()  # queries that each server left without an answer
 
     def want(self, numbers: tuple[str, ...]) -> None:
         """Wait for a call to each of *numbers* (one that is in it twice, for two)."""
@@ -129,9 +131,8 @@ class Sensor:
         if is_new:
             asked.ids.clear()
             asked.servers.clear()
-        self.given_up |= {
-            one for (one, _), answered in asked.ids.items() if one != server and not answered
-        }
+            asked.lost.clear()
+        self._lose(asked, but=server)
         asked.ids.setdefault((server, payload[:DNS_ID_BYTES]), False)
         asked.servers.append(server)
         for call in self._calls.values():
@@ -180,8 +181,13 @@ class Sensor:
         return ()
 
     def _silent(self, number: str) -> None:
-        asked = self._asked.pop(number, _Asked())
-        self.given_up |= {server for (server, _), answered in asked.ids.items() if not answered}
+        self._lose(self._asked.pop(number, _Asked()))
+
+    def _lose(self, asked: _Asked, but: str = "") -> None:
+        """Count the servers that left this call without an answer, each once."""
+        silent = {one for (one, _), answered in asked.ids.items() if not answered and one != but}
+        self.given_up.update(silent - asked.lost)
+        asked.lost |= silent
 
     def _number(self, message: SipMessage) -> str:
         return self._normal(uri_user(message.request_uri))

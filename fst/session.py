@@ -26,7 +26,7 @@ from fst.report.model import build as build_report
 from fst.report.write import write_reports
 from fst.resume import ABORTED, Key, numbers, retests, within
 from fst.run_folder import RunFolder
-from fst.run_start import form_fields, plan_fields
+from fst.run_start import form_fields, plan_fields, profile_texts, site_fields
 from fst.runner import OF_A_BENCH, Earlier, Runner
 from fst.site import SbcTable, Site, SiteFile
 from fst.site_reading import matrix_of, read_site_file
@@ -80,7 +80,9 @@ class Session:
         else:
             named = site_file
         self.site_file, self._settings = named, tuple(settings)
-        self.file, self._dial_plan, self._site_sha256 = read_site_file(named, settings)
+        kept = None if self.going_on is None else self.going_on.profiles
+        read = read_site_file(named, settings, profiles=kept)
+        self.file, self._dial_plan, self._site_sha256 = read
         self._mode = REHEARSAL if asked.rehearse else self.file.mode
         if asked.rehearse:
             self.file = rehearsed(self.file)
@@ -273,7 +275,8 @@ class Session:
             runner = self._restored(self.going_on, self.folder, clock, running=True)
         else:
             self._refuse_taken_places()
-            self.folder = RunFolder.begin(self._out, clock, self.site_file.read_bytes())
+            texts = profile_texts(self.file)
+            self.folder = RunFolder.begin(self._out, clock, self.site_file.read_bytes(), texts)
             runner = self._made(self.folder, clock, Ledger(self.folder.journal.append))
             self._runner = runner
             self.folder.journal.append("run.start", **self._start_fields(self.folder))
@@ -375,13 +378,9 @@ class Session:
     def _start_fields(self, folder: RunFolder) -> dict[str, Any]:
         """Return everything about the run that its reports need, so that the journal is enough."""
         carried_out = frozenset(s.id for s in self.plan.steps if self._is_carried_out(s.id))
-        site = {
-            "name": self.file.name,
-            "file": self.site_file.name,
-            "sha256": self._site_sha256,
-            "settings": list(self._settings),
-            "folder": os.path.relpath(self.site_file.resolve().parent, folder.path.resolve()),
-        }
+        beside = os.path.relpath(self.site_file.resolve().parent, folder.path.resolve())
+        site = site_fields(self.file, self.site_file.name, self._site_sha256, beside)
+        site["settings"] = list(self._settings)
         return {
             "schema": SCHEMA,
             "anchored": True,  # journal.head is there: see `check_anchor`

@@ -16,16 +16,27 @@ from pydantic import (
     ModelWrapValidatorHandler,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
-from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule, UserMatch
+from enumtest.decision import DEFAULT_RULES, DecisionRule
+from enumtest.decision_file import DecisionTable
 from enumtest.faults import parse_fault_rows
 from enumtest.profile_groups import AllDown, Event, Selection
 from enumtest.profiles import Profile
 from enumtest.source_uri import Framing
 from fst.plan import HostRole
-from fst.sbc_profile import PLAIN, declared, known_profile, with_defaults
+from fst.sbc_profile import (
+    PLAIN,
+    Profiles,
+    context_of,
+    declared,
+    known_of,
+    known_profile,
+    profile_named,
+    with_defaults,
+)
 from fst.site_values import Address, Apex, Name, Network, Number, Place, Port
 from fst.window import Window
 from harness.dialplan import DialPlan
@@ -61,31 +72,6 @@ class Host(_Table):
     ports: list[str] = []  # of a probe: the bonded span ports
 
 
-class DecisionTable(_Table):
-    """One matcher on the URI that an ENUM answer yields; the first that fits decides."""
-
-    decision: Literal[Decision.ALLOW, Decision.TERMINATE, Decision.REDIRECT]
-    scheme: str = ""
-    host: str = ""
-    user: UserMatch = UserMatch.ANY
-    user_text: str = ""
-    service: str = ""
-    parameters: dict[str, str] = {}
-
-    def rule(self) -> DecisionRule:
-        """Return the matcher; what it must not be is a ValueError."""
-        values = self.model_dump() | {"parameters": tuple(self.parameters.items())}
-        try:
-            return DecisionRule(**values)
-        except InputError as error:
-            raise ValueError(f"{error.why}; {error.fix}") from error
-
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        self.rule()
-        return self
-
-
 _Failure = Literal[Event.SILENCE, Event.SERVFAIL, Event.REFUSED, Event.FORMERR, Event.NOTIMP]
 
 
@@ -119,18 +105,25 @@ class SbcTable(_Table):
     @property
     def behaviour(self) -> Profile:
         """Return how this SBC does ENUM: its profile, with what stands in the file over it."""
-        return declared(self.model_dump(), self._stated)
+        return declared(self.model_dump(), self._stated, self._beside)
 
     _stated: frozenset[str] = PrivateAttr(frozenset())  # keys of the file, not of the profile
+    _beside: Profiles = PrivateAttr(default_factory=dict)  # of files beside the site file
 
     @model_validator(mode="wrap")
     @classmethod
-    def _filled(cls, table: Any, build: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
+    def _filled(
+        cls,
+        table: Any,  # noqa: ANN401 - whatever stands there
+        build: ModelWrapValidatorHandler[Self],
+        info: ValidationInfo,
+    ) -> Self:
         """Take what the file leaves out from the profile that it names."""
         if not isinstance(table, dict):
             return build(table)
-        made = build(with_defaults(table))
+        made = build(with_defaults(table, known_of(info)))
         made._stated = frozenset(table)  # noqa: SLF001 - its own, just made
+        made._beside = known_of(info)  # noqa: SLF001 - its own, just made
         try:
             made.behaviour  # noqa: B018 - one that no SBC could follow is refused here
         except InputError as error:
@@ -246,6 +239,21 @@ class SiteFile(_Table):
     window: Window | None = None
     standby: Standby = Standby()
     lab: Lab | None = None
+    _beside: Profiles = PrivateAttr(default_factory=dict)
+
+    @property
+    def beside(self) -> Profiles:
+        """Return the profiles of files beside the site file, by name."""
+        return self._beside
+
+    def profile(self, name: str) -> Profile:
+        """Return the profile that the file calls *name*."""
+        return profile_named(name, self._beside)
+
+    @model_validator(mode="after")
+    def _profiles_are_kept(self, info: ValidationInfo) -> Self:
+        self._beside = known_of(info)
+        return self
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -262,14 +270,35 @@ class SiteFile(_Table):
 
 
 def parse_site(
-    text: str, *, file: str = "", settings: Mapping[str, Any] | None = None
+    text: str,
+    *,
+    file: str = "",
+    settings: Mapping[str, Any] | None = None,
+    beside: Profiles | None = None,
 ) -> tuple[SiteFile, DialPlan]:
     """Return the site file of *text* and its dial plan.
 
-    *settings* are dotted paths with values laid over the file (`--set`), see `fst.settings`.
+    *settings* are dotted paths with values laid over the file (`--set`), see `fst.settings`;
+    *beside* are the profiles of files that lie beside it.
 
     Raises:
         InputError: one line for every bad field, in the order of the file.
+    """
+    document = site_document(text, file=file, settings=settings)
+    try:
+        site = SiteFile.model_validate(document, context=context_of(beside or {}))
+    except ValidationError as error:
+        raise InputError("\n".join(_lines(error, file))) from error
+    return site, DialPlan.from_table(site.dial_plan, file=file, field="dial_plan")
+
+
+def site_document(
+    text: str, *, file: str = "", settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the tables of *text* with *settings* laid over them; nothing of them is checked.
+
+    Raises:
+        InputError: not TOML, or a setting that leads nowhere.
     """
     from fst.settings import lay_over  # noqa: PLC0415 - settings needs nothing of the models
 
@@ -277,12 +306,7 @@ def parse_site(
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"not TOML: {error}", file=file, fix="correct the line named") from error
-    document = lay_over(document, settings or {}, file=file)
-    try:
-        site = SiteFile.model_validate(document)
-    except ValidationError as error:
-        raise InputError("\n".join(_lines(error, file))) from error
-    return site, DialPlan.from_table(site.dial_plan, file=file, field="dial_plan")
+    return lay_over(document, settings or {}, file=file)
 
 
 def _lines(error: ValidationError, file: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from enumtest.hold_down import given_up
+from enumtest.hold_down import episodes
 from enumtest.lookups import Transaction
 from fst.observation import MarkKind, Observation
 
@@ -67,8 +67,14 @@ def _spans(seen: Observation, rows: dict[str, int], start_ns: int) -> list[list[
         [rows[name], _ms(at, start_ns), _ms(max(at, last_ns), start_ns), "down"]
         for name, at in since.items()
     ]
-    for failure in given_up(seen.traffic.lookups, seen.group):
-        end_ns = failure.at_ns + seen.group.hold_down_ns
-        ends = (_ms(failure.at_ns, start_ns), _ms(end_ns, start_ns))
-        spans.append([rows[failure.server], *ends, "held"])
+    calls = [one for one in seen.traffic.lookups if one.number(seen.sbc.apex) is not None]
+    for name, row in rows.items():
+        for one in episodes(name, calls, seen.group):
+            if not one.term.is_certain:
+                continue
+            end_ns = one.last.at_ns + one.term.least_ns
+            if one.term.by_probes:
+                end_ns = last_ns if one.back is None else one.back.sends[0].at_ns
+            ends = (_ms(one.first.at_ns, start_ns), _ms(end_ns, start_ns))
+            spans.append([row, *ends, "held"])
     return spans

@@ -8,7 +8,6 @@ Source: draft-ietf-opsawg-pcap; pcapng's blocks are in `harness.pcapng`.
 """
 
 import struct
-from array import array
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from harness.errors import InputError, WireError
 from harness.pcapng import MAGIC, MAX_FRAME_BYTES, NANOSECONDS, Blocks, damage
+from harness.record_walk import Records
 
 LINKTYPE_ETHERNET = 1
 LINKTYPE_RAW = 101
@@ -178,24 +178,18 @@ def _walk_pcap(
     view: memoryview, order: str, limit_bytes: int, name: str
 ) -> tuple[Ints, WireError | None]:
     """Return where each whole record starts, and why reading stopped if that is not the end."""
-    starts = array("q")
-    append = starts.append
-    captured_at = struct.Struct(order + "I").unpack_from
-    at, end = _FILE_HEADER_BYTES, len(view)
+    words = at_every_byte(np.frombuffer(view, np.uint8), order + "u4")
+    end = len(view)
+    starts, at = Records(words, _FILE_HEADER_BYTES, end, limit_bytes).walk()
     why = ""
-    while at + _RECORD_HEADER_BYTES <= end:
-        (captured,) = captured_at(view, at + 8)
-        after = at + _RECORD_HEADER_BYTES + captured
-        if after > end or captured > limit_bytes:
-            why = f"the record says {captured} bytes: more than "
-            why += "a frame can have" if captured > limit_bytes else "the file has left"
-            break
-        append(at)
-        at = after
-    if at < end and not why:
+    if at + _RECORD_HEADER_BYTES <= end:
+        captured = int(words[at + 8])
+        why = f"the record says {captured} bytes: more than "
+        why += "a frame can have" if captured > limit_bytes else "the file has left"
+    elif at < end:
         why = "cut inside a record header"
     cut = damage(why, at, name, len(starts)) if why else None
-    return np.array(starts, np.int64), cut
+    return starts, cut
 
 
 def _parse_pcapng(view: memoryview, name: str) -> Capture:

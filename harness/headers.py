@@ -108,6 +108,27 @@ def decode_headers(capture: Capture) -> tuple[Table, int]:
     return table, sum(_decode_block(capture, start, table) for start in blocks)
 
 
+def packets_inside_ip(
+    capture: Capture, protocols: tuple[int, ...]
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """Return the packets of these protocols, fragments left out: row, first byte, end, protocol."""
+    at, count = capture.offset_bytes, len(capture)
+    scratch: Table = {
+        name: np.zeros(count if width == 1 else (count, width), kind)
+        for name, (kind, width) in COLUMNS.items()
+    }
+    end = at + capture.captured_bytes
+    row = np.arange(count, dtype=np.int64)
+    frames = _Headers(capture.data, row, at, end, end, np.zeros_like(row))
+    found = frames.keep(np.zeros(count, np.bool_))
+    for number in np.unique(capture.linktype).tolist():
+        packets = _open_link(frames.keep(capture.linktype == number), number)
+        for read in (_open_ipv4, _open_ipv6):
+            segments, _ = read(packets, scratch)
+            found = found.join(segments.keep(np.isin(segments.kind, protocols)))
+    return found.row, found.at, np.minimum(found.end, found.stop), found.kind
+
+
 def _decode_block(capture: Capture, start: int, table: Table) -> int:
     """Fill in the table's rows from *start* on; return how many fragments are among them."""
     here = slice(start, start + BLOCK_FRAMES)

@@ -3,12 +3,9 @@
 Not to be called in a running event loop: pyroute2 runs one of its own (use asyncio.to_thread).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from harness.errors import InputError, ToolError
 from probetest.bond_state import BondState, combine, from_netlink, parse_proc
@@ -91,21 +88,25 @@ def _check_name(name: str) -> None:
 
 
 def _links() -> tuple[Any, ...]:
-    try:
-        with IPRoute() as netlink:
-            return tuple(netlink.get_links())
-    except (OSError, NetlinkError) as error:
-        raise ToolError(f"the kernel does not list its interfaces: {error}") from error
+    return _told("interfaces", lambda netlink: netlink.get_links())
 
 
 def _default_routes() -> set[int]:
     """Return the index of each interface through which a default route goes."""
+    routes = _told("routes", lambda netlink: netlink.get_default_routes())
+    return {route.get_attr("RTA_OIF") for route in routes}
+
+
+def _told(what: str, ask: Callable[[Any], Iterable[Any]]) -> tuple[Any, ...]:
+    """Return the kernel's answers to *ask*, given an open netlink socket."""
+    from pyroute2 import IPRoute  # noqa: PLC0415 - 0.3 s, which only who reads a bond has to pay
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - the same
+
     try:
         with IPRoute() as netlink:
-            routes = tuple(netlink.get_default_routes())
+            return tuple(ask(netlink))
     except (OSError, NetlinkError) as error:
-        raise ToolError(f"the kernel does not list its routes: {error}") from error
-    return {route.get_attr("RTA_OIF") for route in routes}
+        raise ToolError(f"the kernel does not list its {what}: {error}") from error
 
 
 def _kind(link: Any) -> str:  # noqa: ANN401 - pyroute2 has no types

@@ -5,23 +5,24 @@ An edge: it opens sockets and waits. What it does is marked, and the marks go to
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from enumtest.client import SbcClient
 from enumtest.policy import Rule
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import Event
+from enumtest.profile_groups import Event, ReadmitBy
 from enumtest.profile_overrides import Overrides, laid_over
 from enumtest.sbc import Sbc, SbcConfig
-from fst.bench import Recording
+from fst.bench import Recording, failures_needed
 from fst.debts import Debt, DebtKind, Ledger
 from fst.lab.dialog import Leg
 from fst.lab.observe import answer_of, pay_captures
 from fst.lab.phones import Phone, SbcLeg
 from fst.lab.servers import LabServers
 from fst.lab.tap import Tap
+from fst.measured_waits import AS_DECLARED
 from fst.observation import Mark, MarkKind, enum_endpoints
 from fst.run_folder import unused
 from fst.site import MS, Lab, SbcTable, Site, SiteFile
@@ -32,8 +33,9 @@ from harness.number import PhoneNumber
 from harness.regex import RegexEngine
 
 SEED = 2026  # of DNS ids and Session-IDs: a lab run is to be the same each time
+SETTLE_NS = 60_000_000_000  # for a hold-down that is longer than declared
+LOOK_NS = 50_000_000  # between two looks at an SBC that waits for probes
 PATIENCE_S = 2.0  # of a caller, beyond the time the SBC may take to try every server
-SETTLE_FACTOR = 1.25  # of the longest hold-down, so that none can be left
 FILE_FACT, BEFORE = "config.", " had SHA-256 "
 TAP_BY = "sockets of the lab (loopback, recorded when sent)"
 
@@ -105,7 +107,7 @@ class LabBench:
         self._folder, self._clock, self._on_mark = folder, clock, on_mark
         self._dice = random.Random(SEED)  # noqa: S311 - ids of a simulation, not secrets
         self._recording: Path | None = None
-        self._last_up_ns: int | None = None
+        self.waits = AS_DECLARED  # the run sets what it has measured of this SBC
         self._down: set[str] = set()
         self._placed = 0
         config = self._sbc_config()
@@ -139,7 +141,7 @@ class LabBench:
             hold_down_ns=None if odd.hold_down_ms is None else odd.hold_down_ms * MS,
             source_code=sbc.source_code,
         )
-        profile = sbc.behaviour if odd.profile is None else shipped_profile(odd.profile)
+        profile = sbc.behaviour if odd.profile is None else self.file.profile(odd.profile)
         return SbcConfig(
             servers=enum_endpoints(self.site, sbc, by_endpoint=False),
             profile=laid_over(profile, really, by="the lab's own table"),
@@ -165,12 +167,47 @@ class LabBench:
         await self._servers.stop()
 
     async def settle(self) -> None:
-        """Bring all servers up, and wait until no hold-down can be left."""
+        """Bring all servers up, and wait until the SBC holds none down.
+
+        A hold-down whose time waits for a call gets one.
+
+        Raises:
+            ToolError: nothing brings a server back, or not in any time that was declared.
+        """
         await self.up(sorted(self._down))
-        since_ns = max(self._last_up_ns or 0, self._client.last_failure_ns)
-        if since_ns:
-            free_ns = since_ns + round(self._sbc_config().profile.hold_down_ns * SETTLE_FACTOR)
-            await self.wait(free_ns - self._clock.monotonic_ns())
+        limit_ns = self._clock.monotonic_ns() + 2 * self.hold_down_ns() + SETTLE_NS
+        while held := self._client.held():
+            now_ns = self._clock.monotonic_ns()
+            if now_ns >= limit_ns:
+                raise ToolError(f"the simulated SBC leaves {', '.join(held)} alone for too long")
+            known = [one.until_ns for one in held.values() if one.until_ns is not None]
+            if not known and self.site.numbers and not self._waits_for_probes:
+                await self._call(self.site.numbers.plain[0])
+            until_ns = max(known, default=now_ns + LOOK_NS)
+            await self.wait(min(until_ns, limit_ns) - now_ns)
+
+    @property
+    def _waits_for_probes(self) -> bool:
+        return self._sbc_config().profile.readmission.by is ReadmitBy.PROBES
+
+    def hold_down_ns(self) -> int:
+        """Return how long the SBC leaves a server alone that failed: as declared, or as measured.
+
+        Which stage is in force the simulated SBC says, how long it lasts the site file, or the
+        run's own captures where they show a longer time.
+        """
+        profile, held = self.sbc.behaviour, self._client.held().values()
+        back = profile.readmission
+        if back.by is ReadmitBy.PROBES:
+            timeout_ns = max(profile.timeout_ns, self.waits.timeout_ns)
+            return (back.replies + 1) * back.interval_ns + timeout_ns
+        lengths_ns = [
+            self.waits.stage_ns(at, stage.length_ns)
+            for at, stage in enumerate(profile.hold_down.stages)
+        ]
+        last = len(lengths_ns) - 1
+        in_force = [lengths_ns[min(one.stage, last)] for one in held] if lengths_ns else []
+        return max(in_force, default=self.waits.stage_ns(0, profile.hold_down_ns))
 
     async def start_capture(self, name: str) -> None:
         """Record to a new file called after *name*."""
@@ -218,13 +255,13 @@ class LabBench:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def calls_until_given_up(self, names: Sequence[str], numbers: Sequence[str]) -> None:
-        """Place one call after the other until the SBC has given up each of *names*."""
-        waiting, seen = set(names), len(self._leg.decided)
-        for at in range(2 * len(self.sbc.enum_servers)):
+        """Place one call after the other until each of *names* failed as often as is declared."""
+        needed, seen = failures_needed(self.sbc), len(self._leg.decided)
+        for at in range(2 * needed * len(self.sbc.enum_servers)):
             await self._call(numbers[at % len(numbers)])
-            fresh, seen = self._leg.decided[seen:], len(self._leg.decided)
-            waiting -= {a.server for d in fresh for a in d.asked if a.result == Event.SILENCE}
-            if not waiting:
+            fresh = [one for decided in self._leg.decided[seen:] for one in decided.asked]
+            silent = Counter(one.server for one in fresh if one.result == Event.SILENCE)
+            if all(silent[name] >= needed for name in names):
                 return
 
     async def _call(self, number: str, audio_packets: int = 0) -> None:
@@ -253,13 +290,12 @@ class LabBench:
         self.mark(MarkKind.DOWN, names)
 
     async def up(self, names: Sequence[str]) -> None:
-        """Bring them back; the time from which hold-downs can run out is noted."""
+        """Bring them back."""
         if not names:
             return
         for name in names:
             await self._servers.up(name)
             self._down.discard(name)
-        self._last_up_ns = self._clock.monotonic_ns()
         self.mark(MarkKind.UP, names)
         await self._pay_up(names)
 

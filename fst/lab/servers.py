@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Protocol
 
@@ -60,7 +61,9 @@ class StubServers:
         self, endpoints: Mapping[str, Endpoint], lab: Lab, apex: str, tap: Tap, clock: Clock
     ) -> None:
         """Serve an allow-all policy, with the faults that the site file's [lab] asks for."""
-        policy = Policy((), Action.ALLOW, {action: default_answer(action) for action in Action})
+        # Nothing to keep: an SBC with a cache would ask once for each test number.
+        answers = {action: replace(default_answer(action), ttl_s=0) for action in Action}
+        policy = Policy((), Action.ALLOW, answers)
         self._servers = EnumServers(endpoints, policy, clock, apex=apex, on_datagram=tap.sent)
         self._faults = _faults(lab, tuple(endpoints))
 

@@ -14,7 +14,8 @@ from tests.fault.two_sites import TwoSites, acquaint
 
 RUNNING, STOPPED, NO_PERMISSION = "0", "3", "4"  # of `service ngp status`
 MINUTE_S = "0.02"  # long enough that files arrive one after the other, as short as can be
-LONG = "36000"  # seconds of a minute_s as above: 12 s here
+LONG = "90000"  # seconds of a minute_s as above: 30 s here
+LATER = "20310101060000"  # for a second backup: two of one second would have one name
 KEPT = "pgbackups/backups"
 PROGRAM = Path(__file__).with_name("original.py")
 ROW = "insert into calls values ('{0}', {1}, {1} * 2654435761 % 4294967296)"
@@ -93,11 +94,11 @@ class Days:
         finally:
             run.kill()
 
-    def synchronise(self, to: Site | None = None) -> Result:
+    def synchronise(self, to: Site | None = None, **env: str) -> Result:
         """Return how the standby's run ended on a day on which all is well."""
         standby = to or self.b
         with self.waiting(standby) as run:
-            sent = self.run(self.a if standby is self.b else self.b)
+            sent = self.run(self.a if standby is self.b else self.b, **env)
             assert sent.code == 0, sent.err
         return Result(run.wait(), "", "")
 

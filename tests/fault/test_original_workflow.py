@@ -11,7 +11,7 @@ import pytest
 
 from tests.fault.content import SEEDED, look, reset
 from tests.fault.oracles import differences, lost, preserved, rows_in, unsound, writing
-from tests.fault.original_days import KEPT, NO_PERMISSION, RUNNING, STOPPED, Days
+from tests.fault.original_days import KEPT, LATER, NO_PERMISSION, RUNNING, STOPPED, Days
 from tests.fault.poller import Poller
 from tests.fault.site import Site, until
 from tests.fault.two_sites import TwoSites
@@ -81,7 +81,7 @@ def test_killed_after_dropdb(days: Days) -> None:
     days.synchronise()
     days.b.write("bin/pg_restore", HANGS, 0o755)
     with days.waiting(days.b) as run, Poller(days.b) as poller:
-        days.run(days.a)
+        days.run(days.a, STAMP=LATER)
         until(lambda: any("sleep 600" in p for p in days.b.processes().values()), "pg_restore")
         assert run.kill()
         until(lambda: poller.longest_silence_s > SILENCE_S, "somebody notices")
@@ -103,7 +103,7 @@ def test_old_active_comes_back(days: Days) -> None:
     days.a.postgres("stop")
     days.start_database(days.b)
     days.b.service(RUNNING)
-    assert days.synchronise(to=days.a).code == 0
+    assert days.synchronise(to=days.a, STAMP=LATER).code == 0
     days.start_database(days.a)
 
     places = [preserved(days.a), preserved(days.b), days.backed_up(days.a), days.backed_up(days.b)]
@@ -114,7 +114,7 @@ def test_corrupt_archive(days: Days) -> None:
     """H03: a damaged table leaves half a database under the production name."""
     days.synchronise()
     days.lab.cut()
-    days.run(days.a)
+    days.run(days.a, STAMP=LATER)
     repack(days.a, "parties", lambda file: file.write_bytes(b"\xff" * 64))
     with days.waiting(days.b) as run:
         deliver(days)
@@ -194,7 +194,7 @@ def test_deleted_file_hides_the_arrival(days: Days) -> None:
     (old,) = days.files(days.b)
     with days.waiting(days.b, "-t", "4500") as run:
         days.b.remove(f"{KEPT}/{old}")
-        days.run(days.a, STAMP="20310101060000")
+        days.run(days.a, STAMP=LATER)
 
     assert run.wait() == 1
     days.start_database(days.b)

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -21,9 +22,10 @@ from hasync.steps import failpoints
 from tests.fault.content import NAME, look
 from tests.fault.oracles import Rows, Upto, lost, preserved, rows_in, unsound
 from tests.fault.poller import Poller
-from tests.fault.sample import SEED, SOAK, some, taken
+from tests.fault.sample import SEED, SOAK, dice, some, taken
 from tests.fault.site import Result, Site
 from tests.fault.standby_pair import BASE, Pair
+from tests.fault.two_sites import two_sites
 
 pytestmark = pytest.mark.lab
 
@@ -32,7 +34,7 @@ Observe = Callable[[str, object], None]
 KILLS = SOAK or 60
 SILENCE_S = 1.0  # that a swap may keep anybody waiting
 STALL_S = 2.0  # what a busy machine may add to it
-KILLS_A_DAY = 3  # on each site
+KILLS_A_DAY = 4  # on each site
 TIMEOUT = 16  # exit code: no new set has come
 PROGRAM = re.compile(r"(?:\S*/)?([\w.-]+)")
 
@@ -145,7 +147,7 @@ def day(torture: Torture, number: int) -> None:
         torture.kill_once(pair.a)
         torture.sound()
     torture.run_to_end(pair.a)
-    if number % 3 == 2:  # somebody writes into the standby: that is never overwritten
+    if number % 2 == 1:  # somebody writes into the standby: that is never overwritten
         torture.write(pair.b, "b", 2)
     for _ in range(KILLS_A_DAY):
         if not torture.up_to_date():  # a kill while it only waits would prove little
@@ -157,15 +159,15 @@ def day(torture: Torture, number: int) -> None:
     forget_tails(torture)
 
 
-def test_random_kills(pair: Pair, record_property: Observe) -> None:
-    """SIGKILL of the whole group at random moments: each poll sound, nothing lost, converges."""
-    torture = Torture(pair, random.Random(SEED))  # noqa: S311 - a reproducible order, no secret
+def days(torture: Torture, kills: int) -> Poller:
+    """Live through days until so many kills have hit; return what was seen meanwhile."""
+    pair = torture.pair
     torture.write(pair.a, "a", 5)
     for site in (pair.a, pair.b):
         torture.run_to_end(site)
     number = 0
     with Poller(pair.b) as poller:
-        while sum(torture.hits.values()) < KILLS:
+        while torture.hits.total() < kills:
             day(torture, number)
             number += 1
             assert poller.broken == set()
@@ -173,11 +175,31 @@ def test_random_kills(pair: Pair, record_property: Observe) -> None:
 
     assert unsound(poller, torture.allowed, SILENCE_S + STALL_S) == []
     assert pair.leftovers(pair.a) + pair.leftovers(pair.b) == []
-    hit = ", ".join(f"{n} x {what}" for what, n in torture.hits.most_common(6))
-    where = ", ".join(f"{n} x {what}" for what, n in torture.steps.most_common())
-    record_property("observed", f"{sum(torture.hits.values())} kills that hit ({hit})")
+    return poller
+
+
+def test_random_kills(pair: Pair, record_property: Observe) -> None:
+    """SIGKILL of the whole group at random moments: each poll sound, nothing lost, converges.
+
+    On two pairs at once, as each is idle half of the time.
+    """
+    with two_sites() as lab, ThreadPoolExecutor(2) as pool:
+        other = Pair(lab)
+        other.prepare()
+        tortures = [Torture(one, dice(number)) for number, one in enumerate((pair, other))]
+        done = [pool.submit(days, one, -(-KILLS // len(tortures))) for one in tortures]
+        pollers = [one.result() for one in done]
+
+    hits, steps = (
+        sum((getattr(one, name) for one in tortures), collections.Counter[str]())
+        for name in ("hits", "steps")
+    )
+    hit = ", ".join(f"{n} x {what}" for what, n in hits.most_common(6))
+    where = ", ".join(f"{n} x {what}" for what, n in steps.most_common())
+    record_property("observed", f"{hits.total()} kills that hit ({hit})")
     record_property("observed", f"unfinished step: {where}")
-    record_property("observed", f"longest silence {poller.longest_silence_s:.2f} s")
+    silence_s = max(poller.longest_silence_s for poller in pollers)
+    record_property("observed", f"longest silence {silence_s:.2f} s")
 
 
 POINTS = [one for one in failpoints() if one.startswith(("publish.", "send.", "restore.", "keep."))]

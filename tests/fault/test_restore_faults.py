@@ -39,10 +39,13 @@ from tests.fault.restore_lab import (
 from tests.fault.sample import some
 from tests.lab.peers import need_root
 
-WAIT_S = 30.0
+WAIT_S = 120.0  # a second alone
+GATE = 4711  # an advisory lock: a load of the set "slow" waits while somebody has it
 SLOW = f"""
 create function slow() returns int language plpgsql as $$ begin
- if current_database() like '{NAME}!_!_%' escape '!' then perform pg_sleep(1); end if;
+ while exists (select from pg_locks where locktype = 'advisory' and objid = {GATE}) loop
+  perform pg_sleep(0.005);
+ end loop;
  return 1; end $$;
 create materialized view slowly as select slow();
 """
@@ -50,7 +53,7 @@ create materialized view slowly as select slow();
 
 @pytest.fixture(scope="module")
 def module_west(cluster: Cluster) -> Iterator[Standby]:
-    """Give a standby that has received a set, a second one, and one that takes seconds to load."""
+    """Give a standby that has received a set, a second one, and one whose load can be held up."""
     with standby(cluster) as made:
         made.send("A")
         made.send("B")
@@ -112,6 +115,23 @@ def processes(program: str, cluster: Cluster) -> list[int]:
     return sorted(found)
 
 
+@contextmanager
+def in_the_load(west: Standby, work: Callable[[], object]) -> Iterator[None]:
+    """Carry *work* out in the middle of a load of "slow", which goes on only afterwards."""
+    with Connection(address(west.cluster, "postgres")) as gate:
+        gate.query(f"select pg_advisory_lock({GATE})")
+
+        def carry_out() -> None:
+            try:
+                until(west.cluster, LOADING)
+                work()
+            finally:
+                gate.close()
+
+        with meanwhile(carry_out):
+            yield
+
+
 LOADING = (
     f"select pid from pg_stat_activity where query ilike 'refresh%' and datname like '{NAME}%'"  # noqa: S608 - quoted names, numbers
 )
@@ -121,7 +141,6 @@ def kill(program: str, which: int, west: Standby) -> Callable[[], object]:
     """Return work that kills one process of *program* in the middle of the load."""
 
     def work() -> None:
-        until(west.cluster, LOADING)
         found = processes(program, west.cluster)
         assert len(found) >= 2, f"nothing to kill: {found}"
         os.kill(found[which], signal.SIGKILL)
@@ -138,7 +157,7 @@ def test_a_killed_pg_restore_counts_one_failure_and_the_retry_succeeds(
     watcher = Watcher(west)
     with (
         watcher.watching(),
-        meanwhile(kill("pg_restore", which, west)),
+        in_the_load(west, kill("pg_restore", which, west)),
         pytest.raises(Stop) as caught,
     ):
         west.restore("slow", jobs=2)
@@ -157,12 +176,11 @@ def test_a_signal_during_the_load_puts_everything_back_first(west: Standby) -> N
     """H84: an operator's ^C leaves the old database live, no half one, and no pg_restore."""
 
     def interrupt() -> None:
-        until(west.cluster, LOADING)
         os.kill(os.getpid(), signal.SIGINT)
 
     was = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a job with &
     try:
-        with meanwhile(interrupt), pytest.raises(KeyboardInterrupt):
+        with in_the_load(west, interrupt), pytest.raises(KeyboardInterrupt):
             west.restore("slow")
     finally:
         signal.signal(signal.SIGINT, was)
@@ -176,11 +194,10 @@ def test_a_role_that_changes_during_the_restore_stops_it_before_the_swap(west: S
     oid = west.of(Place.LIVE)[0].oid
 
     def promote() -> None:
-        until(west.cluster, LOADING)
         clock = SystemClock()
         role_file.declare(state, Role.ACTIVE, 2, clock=clock, by="test", why="failover")
 
-    with meanwhile(promote), pytest.raises(Stop, match="only a standby site") as caught:
+    with in_the_load(west, promote), pytest.raises(Stop, match="only a standby site") as caught:
         west.restore("slow")
     (state / role_file.NAME).unlink()
     role_file.declare(state, Role.STANDBY, 1, clock=SystemClock(), by="test", why="back")
@@ -526,11 +543,10 @@ def test_a_server_that_goes_away_during_the_load_is_no_fault_of_the_set(own: Sta
     """The old database is live after the restart, and the set has no failure on its record."""
     own.send("slow", SLOW)
 
-    def cut() -> None:
-        until(own.cluster, LOADING)
-        own.cluster.restart("immediate")
-
-    with meanwhile(cut), pytest.raises(Stop):
+    with (
+        in_the_load(own, lambda: own.cluster.restart("immediate")),
+        pytest.raises(Stop),
+    ):
         own.restore("slow")
     own.recover()
     known = own.store.scan().by_id(own.sets["slow"].id)

@@ -7,7 +7,8 @@ tmpfs) are the site's own, so nothing on this machine changes. Files of a site a
 outside below /proc/<pid>/root.
 
 Traps: a first process that does not reap leaves zombies, which keep a dead postmaster's number
-taken (`pg_ctl start` then refuses); sshd as a user admits that user only, and wants UsePAM no.
+taken (`pg_ctl start` then refuses); sshd as a user admits that user only, and wants UsePAM no; its
+own choice of a key exchange takes twice the time of curve25519 to connect.
 """
 
 import contextlib
@@ -48,6 +49,7 @@ StrictModes no
 UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
+KexAlgorithms curve25519-sha256
 AllowUsers {user}
 """
 SSH = """\

@@ -16,116 +16,24 @@ of servers stays the same.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count, cycle, islice
 from pathlib import Path
 
 import pytest
 
-from enumtest.client import SbcClient
 from enumtest.decision import Decision
 from enumtest.faults import PortClosed, Silence
 from enumtest.hold_down import Group
 from enumtest.lookups import Traffic, read_traffic
-from enumtest.policy import Action, Policy, default_answer
 from enumtest.routing_judge import outage, rotation
-from enumtest.sbc import Sbc
-from enumtest.server import EnumServers
 from harness.capture_file import read
-from harness.clock import SystemClock
 from harness.finding import Outcome
-from harness.frame import Endpoint, decode
-from harness.number import PhoneNumber
-from harness.regex_worker import PosixRegex
-from tests.enum_wire import sbc_config
-from tests.lab.peers import Process, need, need_root, start, until
-from tests.lab.tcpdump import TcpdumpRecorder
+from harness.frame import decode
+from tests.lab.dnsdist_lab import CALLS, MS, NUMBERS, RETRANSMIT_NS, TIMEOUT_NS, Net, lab
+from tests.lab.peers import need, need_root
 
 pytestmark = pytest.mark.lab
-
-MS = 1_000_000
-PORT = 15353
-CALLS = 30
-SPACING_S = 0.05  # 30 calls take longer than the second between two health checks
-# Of the simulated SBC: to dnsdist a question sent again is another one, and takes a turn, so it is
-# sent only where a server hangs, and never because the machine is slow.
-TIMEOUT_NS, RETRANSMIT_NS = 4000 * MS, 2000 * MS
-NUMBERS = [PhoneNumber(f"1212555011{last}") for last in range(5)]
-SOURCE = "sip:+16505550100@192.0.2.1"
-POLICY = Policy((), Action.ALLOW, {action: default_answer(action) for action in Action})
-CONFIG = """\
-setSecurityPollSuffix("")
-setLocal("{dnsdist}")
-setServerPolicy({policy})
-"""
-BACKEND = """\
-newServer({{name="{name}", address="{place}", source="{source}", checkType="A",
-           checkName="health.e164.arpa.", checkInterval=1, checkTimeout=5000, maxCheckFailures=1}})
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Net:
-    """The addresses of one lab, all on 127.0.*number*.x."""
-
-    number: int
-
-    def at(self, host: int) -> Endpoint:
-        """Return where *host* of this network listens."""
-        return Endpoint(f"127.0.{self.number}.{host}", PORT)
-
-    @property
-    def dnsdist(self) -> Endpoint:
-        """Return where dnsdist listens; it asks from there too."""
-        return self.at(5)
-
-    @property
-    def servers(self) -> dict[str, Endpoint]:
-        """Return the stub servers in dnsdist's order."""
-        return {f"enum{at}": self.at(10 + at) for at in (1, 2, 3)}
-
-    @property
-    def group(self) -> Group:
-        """Return the servers as the judge is told of them."""
-        return Group(tuple(self.servers), TIMEOUT_NS, 30_000 * MS, 2_400 * MS)
-
-
-@dataclass(frozen=True, slots=True)
-class Lab:
-    """dnsdist between a simulated SBC and the stub servers, running."""
-
-    net: Net
-    stubs: EnumServers
-    client: SbcClient
-    folder: Path
-
-    @property
-    def log(self) -> Path:
-        """Return what dnsdist says."""
-        return self.folder / "dnsdist.log"
-
-    async def marked(self, name: str, state: str, times: int) -> None:
-        """Return once dnsdist has marked server *name* as *state* so many *times*."""
-        words = f"Marking downstream {name} ({self.net.servers[name]}) as '{state}'"
-        await until(lambda: self.log.read_text().count(words) >= times, words, self.log)
-
-    async def recorded(self, name: str, calls: int = CALLS) -> list[Decision]:
-        """Place *calls*, one after the other, with tcpdump around them; return the decisions."""
-        recorder = TcpdumpRecorder(self.net.number, self.folder)
-        await recorder.start(self.folder / f"{name}.pcap")
-        try:
-            return [await self._call(number) for number in islice(cycle(NUMBERS), calls)]
-        finally:
-            _, dropped = await recorder.stop()
-            assert dropped == 0
-
-    async def _call(self, number: PhoneNumber) -> Decision:
-        decided, _ = await asyncio.gather(
-            self.client.call(number, SOURCE), asyncio.sleep(SPACING_S)
-        )
-        return decided.decision
 
 
 def traffic(folder: Path, name: str, net: Net) -> Traffic:
@@ -135,36 +43,9 @@ def traffic(folder: Path, name: str, net: Net) -> Traffic:
     return read_traffic(datagrams, by_place, timeout_ns=TIMEOUT_NS)
 
 
-@asynccontextmanager
-async def lab(net: Net, folder: Path, policy: str) -> AsyncIterator[Lab]:
-    """Return the lab, running, with all servers up; end it afterwards."""
-    clock = SystemClock()
-    config = sbc_config({"dnsdist": net.dnsdist}, timeout_ns=TIMEOUT_NS, retransmissions=1)
-    with PosixRegex() as engine:
-        client = SbcClient(Sbc(config, count(1), engine), Endpoint(net.at(10).address, 0), clock)
-        async with EnumServers(net.servers, POLICY, clock) as stubs:
-            made = Lab(net, stubs, client, folder)
-            dnsdist = start_dnsdist(net, folder, made.log, policy)
-            try:
-                for name in net.servers:
-                    await made.marked(name, "up", 1)
-                await client.start()
-                yield made
-            finally:
-                await client.stop()
-                dnsdist.terminate()
-                await until(lambda: dnsdist.poll() is not None, "dnsdist ends", made.log)
-
-
-def start_dnsdist(net: Net, folder: Path, log: Path, policy: str) -> Process:
-    """Return dnsdist, started."""
-    text = CONFIG.format(dnsdist=net.dnsdist, policy=policy)
-    for name, place in net.servers.items():
-        text += BACKEND.format(name=name, place=place, source=net.dnsdist.address)
-    path = folder / "dnsdist.conf"
-    path.write_text(text)
-    argv = [need("dnsdist", "dnsdist"), "--supervised", "--disable-syslog", "-C", str(path)]
-    return start(argv, log)
+def group(servers: Iterable[str]) -> Group:
+    """Return *servers* as the judge is told of them."""
+    return Group(tuple(servers), TIMEOUT_NS, 30_000 * MS, 2_400 * MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +96,7 @@ def asked(found: Traffic) -> Sequence[str]:
 def test_round_robin_is_strict_with_all_servers_up(story: Story, part: str) -> None:
     """Our rule passes a client that takes turns, and counts its lookups only."""
     found = story.traffic(part)
-    judged = rotation(found.lookups, story.net.group, minimum=CALLS)
+    judged = rotation(found.lookups, group(story.net.servers), minimum=CALLS)
 
     assert [finding.outcome for finding in judged] == [Outcome.PASS]
     assert len(found.lookups) == CALLS
@@ -241,7 +122,7 @@ def test_health_checks_are_set_apart(story: Story, part: str) -> None:
 def test_server_that_is_gone_is_left_out(story: Story) -> None:
     """The other two are asked in strict turn, every call is served, and enum1 is only probed."""
     found = story.traffic("gone")
-    two = Group(("enum2", "enum3"), TIMEOUT_NS, 30_000 * MS, 2_400 * MS)
+    two = group(("enum2", "enum3"))
 
     assert [one.outcome for one in rotation(found.lookups, two, minimum=CALLS)] == [Outcome.PASS]
     assert story.decisions["gone"] == [Decision.ALLOW] * CALLS
@@ -252,7 +133,7 @@ def test_server_that_is_gone_is_left_out(story: Story) -> None:
 def test_outage_found_by_health_checks_is_not_judged_as_an_sbc_is(story: Story) -> None:
     """No lookup met the outage, so the rules about it say OTHER: nothing was shown."""
     found = story.traffic("gone")
-    judged = outage(found.lookups, story.net.group, frozenset({"enum1"}), minimum=6)
+    judged = outage(found.lookups, group(story.net.servers), frozenset({"enum1"}), minimum=6)
 
     assert {finding.rule: finding.outcome for finding in judged} == {
         "outage.detected": Outcome.OTHER,
@@ -286,7 +167,7 @@ def test_other_policies_of_dnsdist_fail(tmp_path: Path, policy: str, net: int) -
 
     asyncio.run(scenario())
     found = traffic(tmp_path, "calls", place)
-    judged = rotation(found.lookups, place.group, minimum=CALLS)
+    judged = rotation(found.lookups, group(place.servers), minimum=CALLS)
 
     assert [finding.outcome for finding in judged] == [Outcome.FAIL]
     assert len(set(asked(found))) == (1 if policy == "firstAvailable" else 3)

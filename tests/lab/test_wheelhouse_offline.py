@@ -12,18 +12,21 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.lab.peers import need, need_root
-from tests.loopback.runs import ROOMY
+from tests.loopback.runs import ROOMY, CasesRun, steady
 
 pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 600.0  # to build, or to install; each takes 20 s alone
+AT_ONCE = 2
 NO_DEPENDENCIES = 4  # exit code of tools/make-wheelhouse
 SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41  # netdevice(7)
 LOOPBACK_UP = f"""
@@ -39,8 +42,8 @@ os.execvp(sys.argv[1], sys.argv[1:])
 class House:
     """An archive unpacked, and its Python environment installed offline."""
 
-    sources: Path  # what it was made from
     archive: Path
+    again: Future[Path]  # the same, made once more while this one was installed
     folder: Path
     installed: str  # what the installation printed
 
@@ -96,17 +99,67 @@ def commands(install: str) -> list[str]:
 def house() -> Iterator[House]:
     """Return the wheelhouse of this tree, unpacked and installed as its INSTALL says."""
     need_root()
-    with tempfile.TemporaryDirectory(prefix="fst-wheelhouse-") as made:  # 500 MB: not kept
+    with (
+        tempfile.TemporaryDirectory(prefix="fst-wheelhouse-") as made,  # 500 MB: not kept
+        ThreadPoolExecutor(1) as pool,
+    ):
         sources = Path(made, "sources")
         sources.mkdir()
         copy_sources(sources)
         archive = make_archive(sources, Path(made, "dist"))
+        again = pool.submit(make_archive, sources, Path(made, "again"))  # at a later time
         folder = unpack(archive, Path(made))
         install = (folder / "INSTALL").read_text()
         steps = [line for line in commands(install) if "/fst " not in line]
         done = offline("sh", "-c", "\n".join(["set -ex", *steps]), cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr
-        yield House(sources, archive, folder, done.stdout + done.stderr)
+        yield House(archive, again, folder, done.stdout + done.stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Both ways to run the lab, each alone in a network of its own; they mostly wait."""
+
+    command: Future[CasesRun]
+    under_pytest: Future[CasesRun]
+
+
+@pytest.fixture(scope="session")
+def runs(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """Return the runs of the lab, begun together; a test waits for its own.
+
+    Their times leave room for a machine that stalls; what it spoils all the same is run again.
+    """
+    house.again.result()  # what takes a whole processor comes first
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield Runs(
+            pool.submit(steady, tmp_path_factory.mktemp("command"), partial(by_command, house)),
+            pool.submit(steady, tmp_path_factory.mktemp("pytest"), partial(under_pytest, house)),
+        )
+
+
+def by_command(house: House, folder: Path) -> CasesRun:
+    """Return a run by the last command of INSTALL, its evidence in *folder*."""
+    last = commands((house.folder / "INSTALL").read_text())[-1]
+    roomy = " ".join(f"--set {one}" for one in ROOMY)
+    script = f"{last} --out {folder / 'evidence'} {roomy}"
+    return left_by(offline("sh", "-c", script, cwd=house.folder), folder)
+
+
+def under_pytest(house: House, folder: Path) -> CasesRun:
+    """Return a run by the pytest of the installation in *folder*."""
+    site = house.folder / "sites" / "loopback.toml"
+    own = [part for one in ROOMY for part in ("--fst-set", one)]
+    argv = (house.folder / "venv/bin/pytest", "--pyargs", "fst.cases", "-m", "enum")
+    return left_by(offline(*argv, "--fst-site", site, *own, cwd=folder), folder)
+
+
+def left_by(done: subprocess.CompletedProcess[str], folder: Path) -> CasesRun:
+    """Return what *done* left in *folder*."""
+    output = done.stdout + done.stderr
+    found = list((folder / "evidence").glob("*/journal.jsonl"))
+    assert len(found) == 1, output
+    return CasesRun(done.returncode, output, found[0].parent)
 
 
 def test_archive_names_version_python_and_processor(house: House) -> None:
@@ -148,7 +201,7 @@ def test_every_file_is_on_the_list_of_hashes(house: House) -> None:
 
 def test_same_sources_give_the_same_archive(house: House, tmp_path: Path) -> None:
     """Made again from the same sources and dependencies, it is the same, byte for byte."""
-    again = make_archive(house.sources, tmp_path)
+    again = house.again.result()
     same = again.read_bytes() == house.archive.read_bytes()
     sums = [(unpack(a, tmp_path) / "SHA256SUMS").read_text() for a in (again, house.archive)]
     shutil.rmtree(tmp_path)
@@ -181,31 +234,24 @@ def test_installation_holds_nothing_of_this_repository(house: House) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_run_of_the_lab_passes_offline(house: House, tmp_path: Path) -> None:
-    """The last command of INSTALL ends with 0 and leaves a report.
+def test_run_of_the_lab_passes_offline(house: House, runs: Runs) -> None:
+    """The last command of INSTALL ends with 0 and leaves a report."""
+    run = runs.command.result()
 
-    Here with times that leave room for a machine that stalls.
-    """
-    run = commands((house.folder / "INSTALL").read_text())[-1]
-    roomy = " ".join(f"--set {one}" for one in ROOMY)
-    done = offline("sh", "-c", f"{run} --out {tmp_path} {roomy}", cwd=house.folder)
-
-    assert run == "venv/bin/fst run --site sites/loopback.toml"
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list(tmp_path.glob("*/report.html"))) == 1
+    assert commands((house.folder / "INSTALL").read_text())[-1] == (
+        "venv/bin/fst run --site sites/loopback.toml"
+    )
+    assert run.code == 0, run.output
+    assert (run.folder / "report.html").exists()
 
 
-def test_cases_under_pytest_pass_offline(house: House, tmp_path: Path) -> None:
+def test_cases_under_pytest_pass_offline(runs: Runs) -> None:
     """`pytest --pyargs fst.cases` of the installation runs the same cases."""
-    pytest_own = house.folder / "venv" / "bin" / "pytest"
-    site = house.folder / "sites" / "loopback.toml"
-    roomy = [part for one in ROOMY for part in ("--fst-set", one)]
-    argv = [pytest_own, "--pyargs", "fst.cases", "-m", "enum", "--fst-site", site, *roomy]
-    done = offline(*argv, cwd=tmp_path)
+    run = runs.under_pytest.result()
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"\d+ passed", done.stdout)
-    assert "failed" not in done.stdout
+    assert run.code == 0, run.output
+    assert re.search(r"\d+ passed", run.output)
+    assert "failed" not in run.output
 
 
 def test_doctor_finds_all_there_offline(house: House, tmp_path: Path) -> None:

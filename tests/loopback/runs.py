@@ -106,7 +106,7 @@ def write_site(folder: Path, net: int) -> Path:
     for shipped, own in (
         ("127.0.0.", f"127.0.{net}."),
         ("timeout_ms = 200\n", f"timeout_ms = {TIMEOUT_MS}\n"),
-        ("hold_down_ms = 1500\n", f"hold_down_ms = {HOLD_DOWN_MS}\n"),
+        ("hold_down_ms = 800\n", f"hold_down_ms = {HOLD_DOWN_MS}\n"),
         ("call_spacing_ms = 20\n", f"call_spacing_ms = {SPACING_MS}\n"),
     ):
         assert shipped in text

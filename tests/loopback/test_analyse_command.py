@@ -169,9 +169,9 @@ def test_the_guide_shows_what_is_printed(
 
 @pytest.fixture(scope="module")
 def run_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the capture of a whole run on loopback, made by real sockets."""
+    """Return the capture of a run on loopback, made by real sockets."""
     folder = tmp_path_factory.mktemp("run")
-    run_cases(folder, NET)
+    run_cases(folder, NET, "--fst-case", "B.3.5")  # of all cases the one with the most packets
     captures = sorted(folder.rglob("*.pcap"), key=lambda path: path.stat().st_size)
     return captures[-1]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from enumtest.health import ServerHealth
@@ -64,8 +64,14 @@ def test_server_is_held_as_its_history_says(
     assert health.is_held(now_ns) == held_in(history, "a", profile, now_ns)
 
 
+LOST_BETWEEN = [
+    (0, what) for what in ("failed", "failed", "answered", "replied", "failed", "replied", "failed")
+]
+
+
 @settings(max_examples=300)
 @given(STAGE, PROBED, st.booleans(), st.integers(1, 3))
+@example(Stage(2, True, 0, 0, Share.NEXT), LOST_BETWEEN, False, 2)
 def test_probed_server_is_held_as_its_history_says(
     stage: Stage, steps: list[tuple[int, str]], end_resets: bool, replies: int
 ) -> None:

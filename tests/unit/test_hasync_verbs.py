@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from hasync.commands.cli import ACTS, main
+from hasync.commands.acts import ACTS
+from hasync.commands.cli import main
 from hasync.commands.client_versions import affected, parse, table
 from hasync.commands.options import VERSION
 from hasync.commands.plan import procedure_lines

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.decision import Decision
+from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule
 from enumtest.dialect_file import parse_client, shipped_client, shipped_clients
 from enumtest.lint import Entry, Linted, Verdict, lint, policy_entries, policy_hosts, sample
 from enumtest.naptr import NaptrRecord
@@ -139,7 +139,8 @@ def linted(text: str, posix: PosixRegex, *clients: str) -> dict[str, Linted]:
     policy = parse_policy(text)
     dialects = {name: CLIENTS[name] for name in clients or CLIENTS}
     entries = policy_entries(policy, posix)
-    found = lint(entries, dialects, posix, terminate_hosts=policy_hosts(policy, posix))
+    hosts = (DecisionRule(Decision.TERMINATE, host=h) for h in policy_hosts(policy, posix))
+    found = lint(entries, dialects, posix, rules=(*hosts, *DEFAULT_RULES))
     return {one.entry.name: one for one in found}
 
 

@@ -315,6 +315,6 @@ def test_group_is_what_the_site_file_declares() -> None:
     seen = bench().finish()
 
     assert seen.group.servers == ("enum1", "enum2", "enum3")
-    assert (seen.group.timeout_ns, seen.group.hold_down_ns) == (200 * MS, 1500 * MS)
-    assert seen.group.tolerance_ns == 120 * MS
+    assert (seen.group.timeout_ns, seen.group.hold_down_ns) == (200 * MS, 800 * MS)
+    assert seen.group.tolerance_ns == seen.group.hold_down_ns * 8 // 100
     assert list(seen.servers.values()) == list(seen.group.servers)

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enumtest.oracle_timers import oracle_schedule
 from enumtest.profile_file import (
     encode_profile,
     parse_profile,
     shipped_names,
     shipped_profile,
 )
-from enumtest.profile_groups import AllDown, Event, ReadmitBy, Selection, Share, Then
+from enumtest.profile_groups import AllDown, Event, ReadmitBy, Selection, Share, Then, Timers
 from enumtest.profile_overrides import COUNTABLE, Overrides, laid_over
 from enumtest.profiles import Profile
 from harness.errors import InputError
@@ -37,7 +38,7 @@ def test_every_value_of_a_shipped_profile_has_a_source_or_is_unknown(name: str) 
     """Read from the file itself: each leaf has a path above it in [source] or in unknown."""
     table = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
     told = {*table.pop("source"), *table.pop("unknown")}
-    for key in ("name", "title", "dialect"):
+    for key in ("name", "title", "dialect", "timers"):
         table.pop(key, None)
 
     def leaves(path: str, value: object) -> list[str]:
@@ -134,6 +135,7 @@ def test_names_every_bad_value_at_once() -> None:
         ("length_ms = 0", "length_ms = 5", "probes bring the server back"),
         ('share = "next"', 'share = "first-live"', "skipped_takes_turn is true"),
         ("replies = 2", "replies = 0", "readmission.replies = 0: not 1 to"),
+        ('probe_name = ""', 'probe_name = "+1x"', "readmission.probe_name = '+1x'"),
         ('silence = { then = "next-server"', 'silence = { then = "tcp"', "not one of final, next"),
         ('garbled = { then = "ignore", counts = f', 'garbled = { then = "ignore", counts = true}#',
          "what is ignored cannot count"),
@@ -145,6 +147,8 @@ def test_names_every_bad_value_at_once() -> None:
         ('    "cache",\n', '    "cache",\n    "cash",\n', "cash: names no value of this profile"),
         ('    "cache",\n', '    "cache",\n    "hold_down.scope",\n', "unknown, and with a source"),
         ("expire_ms = 2000", "expire_ms = 2000\nexpire_ns = 5", "given twice; leave expire_ns out"),
+        ('name = "ribbon"', 'timers = "oracle"\nname = "ribbon"', "not by Oracle's rule"),
+        ('name = "ribbon"', 'timers = "cisco"\nname = "ribbon"', "timers = 'cisco'"),
         ('name = "ribbon"', 'name = ["ribbon"', "not TOML"),
         ('name = "ribbon"', 'name = "Ribbon SBC"', "name = 'Ribbon SBC'"),
     ],
@@ -196,18 +200,41 @@ def test_nothing_laid_over_changes_nothing() -> None:
     assert laid_over(FIXED, Overrides()) is FIXED
 
 
-def test_timeout_laid_over_draws_the_schedule_out() -> None:
-    """Oracle's rule: the first interval is a timeout/11, and the others follow."""
-    over = laid_over(shipped_profile("oracle-hunt"), Overrides(timeout_ns=22 * SECOND))
+@pytest.mark.parametrize(
+    ("timeout_s", "times_ms"),
+    [
+        (1, [0, 250, 500, 750]),
+        (2, [0, 250, 750, 1400]),
+        (3, [0, 272, 818, 1909]),
+        (11, [0, 1000, 3000, 7000]),
+        (22, [0, 2000, 6000, 14_000]),
+    ],
+)
+def test_timeout_laid_over_an_oracle_sbc_goes_by_its_rule(
+    timeout_s: int, times_ms: list[int]
+) -> None:
+    """250/250 ms at 1 s, 250/650 ms at 2 s, else a timeout/11 and 4 times that (GUID-142FAD3C)."""
+    over = laid_over(shipped_profile("oracle-hunt"), Overrides(timeout_ns=timeout_s * SECOND))
 
-    assert over.retransmission.schedule_ns == (0, 2 * SECOND, 6 * SECOND, 14 * SECOND)
-    assert "timeout/11" in (over.source_of("retransmission.schedule_ns") or "")
+    assert [at_ns * 1000 // SECOND for at_ns in over.retransmission.schedule_ns] == times_ms
+    assert "GUID-142FAD3C" in (over.source_of("retransmission.schedule_ns") or "")
+    assert over.timers is Timers.ORACLE
 
 
-def test_schedule_drawn_together_is_unknown() -> None:
-    """Oracle sends no faster than each 250 ms, and below 3 s not by this rule (GUID-142FAD3C)."""
-    over = laid_over(shipped_profile("oracle-hunt"), Overrides(timeout_ns=SECOND))
+def test_timeout_laid_over_draws_a_schedule_out() -> None:
+    """For want of a rule, in proportion; a longer one is no guess that a maker could exclude."""
+    over = laid_over(shipped_profile("libc"), Overrides(timeout_ns=10 * SECOND))
 
+    assert (over.timeout_ns, over.retransmission.schedule_ns) == (10 * SECOND, (0,))
+
+
+def test_oracle_sbc_takes_whole_seconds() -> None:
+    """Of any other time-out nothing is known: the sends are a simulation's."""
+    over = laid_over(shipped_profile("oracle-hunt"), Overrides(timeout_ns=SECOND // 2))
+
+    assert over.timers is Timers.DRAWN_OUT
+    with pytest.raises(InputError, match="below 1 s"):
+        oracle_schedule(0)
     assert over.source_of("retransmission.schedule_ns") is None
     assert over.source_of("retransmission.expire_ns") == "the site file"
 
@@ -294,3 +321,18 @@ def test_profile_needs_a_reaction_to_every_event() -> None:
     reactions = {event: one for event, one in FIXED.reactions.items() if event is not Event.LATE}
     with pytest.raises(InputError, match=r"reactions\.late: missing"):
         replace(FIXED, reactions=reactions)
+
+
+@pytest.mark.parametrize(
+    ("probe_name", "asked"),
+    [
+        ("", "e164.example"),
+        ("Health.Example.", "health.example"),
+        ("+16505550112", "2.1.1.0.5.5.5.0.5.6.1.e164.example"),
+    ],
+)
+def test_probe_asks_for_a_name_or_a_number(probe_name: str, asked: str) -> None:
+    """A number lies under the apex of whoever is asked."""
+    readmission = replace(shipped_profile("ribbon").readmission, probe_name=probe_name)
+
+    assert readmission.asked_for("e164.example.") == asked

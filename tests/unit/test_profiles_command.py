@@ -86,3 +86,17 @@ def test_refuses_what_is_no_profile(  # noqa: PLR0913, PLR0917 - fixtures and ca
 
     assert main([*verb, name]) == 2
     assert part in capsys.readouterr().err
+
+
+def test_shows_a_profile_with_another_timeout(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the rule of its maker, with the source."""
+    assert main(["profiles", "oracle-hunt", "--timeout", "2"]) == 0
+
+    out = capsys.readouterr().out
+    assert "retransmission.schedule_ms = [0.0, 250.0, 750.0, 1400.0]\n    Oracle" in out
+
+
+def test_timeout_is_that_of_one_profile(capsys: pytest.CaptureFixture[str]) -> None:
+    """A list has none."""
+    assert main(["profiles", "--timeout", "2"]) == 2
+    assert "of which profile?" in capsys.readouterr().err

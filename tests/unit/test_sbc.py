@@ -7,9 +7,10 @@ import pytest
 from enumtest.decision import Decision
 from enumtest.message import parse_query
 from enumtest.naptr import NaptrRecord
+from enumtest.open_call import Asked
 from enumtest.profile_groups import Event, Selection, SelectionRules
 from enumtest.profile_overrides import COUNTABLE
-from enumtest.sbc import Asked, CallDecided
+from enumtest.sbc import CallDecided
 from enumtest.source_uri import source_uri
 from harness.errors import InputError
 from tests.enum_wire import (

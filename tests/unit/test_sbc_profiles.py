@@ -7,12 +7,24 @@ from dataclasses import replace
 import pytest
 
 from enumtest.decision import Decision
+from enumtest.health import Held
 from enumtest.message import encode_answer, parse_query
 from enumtest.profile_file import shipped_profile
 from enumtest.profile_groups import AllDown, CacheKey
 from enumtest.sbc import CallDecided, Outgoing, Sbc, SbcConfig
 from harness.frame import Endpoint
-from tests.enum_wire import ALLOW, MS, NUMBERS, SECOND, SOURCE, endpoints, sbc
+from tests.enum_wire import (
+    ALLOW,
+    MS,
+    NUMBERS,
+    SECOND,
+    SOURCE,
+    WholeNumber,
+    at_will,
+    endpoints,
+    ids,
+    sbc,
+)
 from tests.sbc_asked import CALLED, ONE, SERVERS, THREE, TWO, call, reply, sends, silence
 
 HOUR = 3_600 * SECOND
@@ -205,6 +217,19 @@ def test_ribbon_comes_back_after_two_probe_replies_in_a_row() -> None:
     assert [one.server for one in sends(box)] == [ONE]
 
 
+def test_probe_can_ask_for_a_number() -> None:
+    """Under the SBC's own apex, whatever that is."""
+    ribbon = shipped_profile("ribbon")
+    back = replace(ribbon.readmission, probe_name="+16505550199")
+    profile = at_will(ribbon, readmission=back)
+    box = Sbc(SbcConfig({"enum1": ONE}, profile, apex="x.example"), ids(), WholeNumber())
+    failing(box, 2, 4, 6)
+    box.handle_timer(16 * SECOND)
+    names = [parse_query(one.payload).qname for one in sends(box)]
+
+    assert names == ["9.9.1.0.5.5.5.0.5.6.1.x.example"]
+
+
 def test_ribbon_is_not_asked_by_calls_while_it_is_probed() -> None:
     """Not even after one reply; no time brings it back."""
     box = box_of("ribbon", 1)
@@ -301,3 +326,15 @@ def test_libc_asks_the_same_server_over_tcp_after_a_truncated_answer() -> None:
 
     assert sends(box) == [replace(query, tcp=True)]
     assert silence(box, 5 * SECOND) == [(5 * SECOND, TWO)]
+
+
+def test_sbc_tells_whom_it_holds_and_until_when() -> None:
+    """By stage and time (asked at 9 s, given up at 20 s); where probes end it, none is known."""
+    oracle, ribbon = box_of("oracle-hunt", 1), box_of("ribbon", 1)
+    for box, at_s in ((oracle, (11,)), (ribbon, (2, 4, 6))):
+        assert box.held(0) == {}
+        failing(box, *at_s)
+
+    assert oracle.held(20 * SECOND) == {"enum1": Held(0, 50 * SECOND)}
+    assert oracle.held(50 * SECOND) == {}
+    assert ribbon.held(HOUR) == {"enum1": Held(0, None)}
