@@ -63,11 +63,19 @@ def refuse_strangers(
     datagrams = [decode(one) for one in captures]
     names = ", ".join(one.name for one in captures)
     wanted = ", ".join(f"{name} {at}" for name, at in servers.items())
-    answers = sum(_from_servers(one, servers) for one in datagrams)
+    damage = next((doubt for one in captures for doubt in _damage(one)), None)
+    found = [each for each in _asked_there(datagrams, servers) if each[0] not in servers.values()]
+    if damage is not None and not found:
+        why = f"no question to {wanted} can be read: {damage.words}"
+        raise InputError(why, file=damage.file, fix=damage.fix)
+    answers = sum(_with_servers(one, servers, asking=False) for one in datagrams)
+    asked = sum(_with_servers(one, servers, asking=True) for one in datagrams)
+    if asked:
+        why = f"not one DNS query of one question, but packets to the servers: {asked:,}"
+        raise InputError(why, file=names, fix="look at them in Wireshark: is it DNS, on this port?")
     if answers:
         why = f"only answers: {answers:,} messages from the servers and not one question to them"
         raise InputError(why, file=names, fix="capture both directions (a one-way tap)")
-    found = _asked_there(datagrams, servers)
     if not found:
         frames = sum(map(len, captures))
         why = f"no packet to or from {wanted}, and no DNS question in its {frames:,} frames"
@@ -79,11 +87,13 @@ def refuse_strangers(
     raise InputError(why, file=names, fix="correct --servers, or capture on the other interface")
 
 
-def _from_servers(datagrams: Datagrams, servers: Mapping[str, Endpoint]) -> int:
-    """Return how many messages come from the servers."""
-    ports = np.isin(datagrams.source_port, [at.port for at in servers.values()])
+def _with_servers(datagrams: Datagrams, servers: Mapping[str, Endpoint], *, asking: bool) -> int:
+    """Return how many messages go to the servers, or come from them."""
+    port = datagrams.destination_port if asking else datagrams.source_port
+    there = datagrams.destination if asking else datagrams.source
+    rows = np.isin(port, [at.port for at in servers.values()]) & (datagrams.payload_bytes > 0)
     known = set(servers.values())
-    return sum(datagrams.source(row) in known for row in np.flatnonzero(ports).tolist())
+    return sum(there(row) in known for row in np.flatnonzero(rows).tolist())
 
 
 def _asked_there(
@@ -263,6 +273,11 @@ def _clients(table: LookupTable) -> Iterator[Doubt]:
     more = f" and {len(most) - MAX_NAMED} more" if len(most) > MAX_NAMED else ""
     words = f"{len(most)} addresses ask: {listed}{more}; each is judged alone"
     yield Doubt(Grade.NOTE, words, "--client ADDRESS judges one")
+    size = len(hops.servers)
+    first = hops.server[table.row[table.rows_from[:-1]]].astype(np.int64)
+    if size > 1 and len(first) >= MIN_TURNS and (np.diff(first) % size == 1).mean() >= MOSTLY:
+        words = "the addresses together take strict turns: perhaps one SBC with one rotation for "
+        yield Doubt(Grade.NOTE, f"{words}all of them, and then no address alone keeps its turns")
 
 
 def _odd(table: LookupTable) -> Iterator[Doubt]:

@@ -6,7 +6,7 @@ Exit 0: all PASS; 1: a FAIL; 2: what was given is wrong; 3: not everything could
 import difflib
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -29,8 +29,8 @@ from enumtest.profile_file import shipped_names
 from enumtest.profile_groups import AllDown, Selection
 from enumtest.profile_overrides import Overrides, laid_over
 from enumtest.profiles import Profile
-from enumtest.ruling import Judgement, Vantage
-from enumtest.verdict_report import Doubt, Grade, Report, event
+from enumtest.ruling import Judgement, Ruling, Vantage
+from enumtest.verdict_report import Doubt, Grade, Report, event, printable
 from harness.capture import Capture
 from harness.capture_file import read
 from harness.errors import InputError
@@ -154,7 +154,7 @@ def judge(  # noqa: PLR0913 - each option is a parameter
         judgements=tuple(_of_rules(one, rule or []) for one in found),
         doubts=(
             *doubts(read_in, table, declared, vantage, apex=apex),
-            *([_partial(rule)] if rule else []),
+            *_partial(rule or [], found),
         ),
     )
     if html is not None:
@@ -244,6 +244,8 @@ def servers_of(text: str) -> dict[str, Endpoint]:
         name, equals, place = part.rpartition("=")
         name = name if equals else f"enum{at}"
         endpoint = _endpoint(place, part)
+        if not endpoint.port:
+            raise InputError("no port", field="--servers", value=part, fix="leave it out for 53")
         if not name.isprintable() or not name.strip():
             raise InputError("no name", field="--servers", value=part)
         if name in found:
@@ -313,14 +315,25 @@ def _of_rules(judgement: Judgement, patterns: Sequence[str]) -> Judgement:
     """Return what was said by the rules that match one of *patterns*, by default by all."""
     if not patterns:
         return judgement
-    rulings = (
-        one for one in judgement.rulings if any(fnmatchcase(one.rule, each) for each in patterns)
-    )
-    return replace(judgement, rulings=tuple(rulings))
+
+    def matching(found: Iterable[Ruling]) -> tuple[Ruling, ...]:
+        return tuple(one for one in found if any(fnmatchcase(one.rule, each) for each in patterns))
+
+    rulings, notes = matching(judgement.rulings), matching(judgement.notes)
+    return replace(judgement, rulings=rulings, notes=notes)
 
 
-def _partial(patterns: Sequence[str]) -> Doubt:
-    return Doubt(Grade.NOTE, f"only these rules were asked for: {', '.join(patterns)}")
+def _partial(patterns: Sequence[str], found: Sequence[Judgement]) -> Iterator[Doubt]:
+    """Yield that not all rules were asked for, and what was asked for in vain: a slip, perhaps."""
+    if patterns:
+        said = ", ".join(map(printable, patterns))
+        yield Doubt(Grade.NOTE, f"only these rules were asked for: {said}")
+    names = {ruling.rule for one in found for ruling in (*one.rulings, *one.notes)}
+    for each in patterns:
+        if not any(fnmatchcase(name, each) for name in names):
+            words = f"--rule {printable(each)}: no such rule, or nothing of it was there to judge"
+            fix = f"there are rulings on {', '.join(sorted(names))}"
+            yield Doubt(Grade.INCOMPLETE, words, fix)
 
 
 def _command(captures: Sequence[Path], options: Mapping[str, Sequence[object]]) -> str:

@@ -6,7 +6,9 @@
 
 Laws: the rotation is never assumed: it is what is to be proven; evidence that would fit two clocks
 about as well is none; a clock that nothing tells is unsure by a day; several failovers have to
-agree, and their spread is what stays unsure.
+agree, and their spread is what stays unsure. Where they go one way only, from one capture's servers
+to the other's, the declared time-out is believed within a twentieth: another one would look like a
+clock.
 """
 
 from collections.abc import Iterator, Sequence

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from enumtest.distinct_bytes import codes
 from enumtest.hop_table import EVENTS, NOT_SEEN
+from enumtest.keyed_hops import KeyedHops
 from enumtest.message_table import Bools, MessageTable
 from enumtest.profile_groups import Event
 from harness.capture import Ints
@@ -25,6 +26,7 @@ from harness.capture import Ints
 MS = 1_000_000
 COPY_NS, SAME_PACKET_NS = 20 * MS, 100 * MS
 CROSSING_NS = 100 * MS  # that a query and the answer to the one before it can pass each other
+IDS, LEAST_EXPECTED = 65_536, 0.5  # of a message; so many pairs of calls with one id
 GARBLED, SILENCE = EVENTS.index(Event.GARBLED), EVENTS.index(Event.SILENCE)
 NOT_WHOLE = "not captured whole"
 
@@ -74,38 +76,6 @@ def fold(table: MessageTable, waiting: Waiting) -> Folded:
     return _Folding(table, waiting).fold()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Hops:
-    """Hops by what makes an answer theirs."""
-
-    first: Ints  # rows of the messages
-    order: Ints  # of the hops, by key and then by time
-    sorted_: Ints  # key and row in one, in that order
-    count: int  # rows of the messages
-
-    @classmethod
-    def of(cls, first: Ints, key: Ints, count: int) -> "_Hops":
-        whole = key * count + first
-        order = np.argsort(whole, kind="stable")
-        return cls(first, order, whole[order], count)
-
-    def latest(self, key: Ints, row: Ints) -> Ints:
-        """Return the latest hop of each key that began before that row; -1: none."""
-        at = np.searchsorted(self.sorted_, key * self.count + row, side="right") - 1
-        return self._checked(at, key)
-
-    def following(self, key: Ints, row: Ints) -> Ints:
-        """Return the first hop of each key that began after that row; -1: none."""
-        at = np.searchsorted(self.sorted_, key * self.count + row, side="right")
-        return self._checked(np.where(at < len(self.order), at, -1), key)
-
-    def _checked(self, at: Ints, key: Ints) -> Ints:
-        if not len(self.order):
-            return np.full(len(at), -1, np.int64)
-        good = (at >= 0) & (self.sorted_[at] // self.count == key)
-        return np.where(good, self.order[at], -1)
-
-
 class _Folding:
     """The work; arrays named *query* and *reply* hold rows of the messages."""
 
@@ -118,6 +88,7 @@ class _Folding:
         self.query = np.flatnonzero(table.from_client & good)
         self.reply = np.flatnonzero(~table.from_client & good)
         self.odd: dict[int, str] = {}
+        self.collide = False
         texts = tuple(table.whys)
         broken = np.flatnonzero(table.from_client & ~good)
         self.odd |= {row: texts[why] for row, why in _pairs(broken, table.why[broken])}
@@ -130,7 +101,7 @@ class _Folding:
         which = (table.question + 1, table.qtype + 1)
         self.exact = codes(*ends, table.id + 1, *which)
         send, sends_from, key = self._runs()
-        hops = _Hops.of(send[sends_from[:-1]], key[send[sends_from[:-1]]], len(table))
+        hops = KeyedHops.of(send[sends_from[:-1]], key[send[sends_from[:-1]]], len(table))
         reply, hop, event = self._replies(hops)
         if self.waiting.new_id and len(self.waiting.schedule_ns) > 1:
             send, sends_from, hop = self._joined(send, sends_from, reply, hop)
@@ -201,13 +172,31 @@ class _Folding:
         span = np.searchsorted(replies, (key + order[begins], key + order[ends - 1]))
         several = ends - begins > 1
         odd = several & (at_ns[ends - 1] - at_ns[begins] > self.waiting.expire_ns)
-        odd |= several & ((span[0] < span[1]) | self.waiting.fixed_id)
+        answered = several & (span[0] < span[1])
+        odd |= answered | (several & self.waiting.fixed_id)
+        self.collide = self._collide(int(answered.sum()))
         for begin, end in zip(begins[odd].tolist(), ends[odd].tolist(), strict=True):
             key = self.exact[order[begin]] * count
             here = slice(*np.searchsorted(replies, (key, key + count)).tolist())
             answered_ns = self.at_ns[replies[here] - key]
             again = self._again(at_ns[begin:end].tolist(), answered_ns)
             new[begin:end] |= ~np.array(again)
+
+    def _collide(self, repeated: int) -> bool:
+        """Say whether ids that come round again explain so many questions after an answer.
+
+        At hundreds of calls a second to few numbers two calls have one id now and then.
+        """
+        if not repeated:
+            return False
+        table, query = self.table, self.query
+        ends = (table.client, table.port, table.server, table.tcp, table.question, table.qtype)
+        key = codes(*(column[query] for column in ends)) * len(table)
+        until = np.searchsorted(self.at_ns, self.at_ns[query] + self.waiting.expire_ns)
+        whole = np.sort(key + query)
+        pairs = np.searchsorted(whole, key + until) - np.searchsorted(whole, key + query) - 1
+        expected = int(pairs.sum()) / IDS
+        return expected >= LEAST_EXPECTED and repeated <= 3 * expected + 2
 
     def _again(self, sent_ns: list[int], answered_ns: Ints) -> list[bool]:
         """Say of each send whether it repeats the one before it.
@@ -225,7 +214,8 @@ class _Folding:
             else:
                 crossing = at_ns - int(answered_ns[begin]) <= CROSSING_NS
                 crossing &= not self.waiting.fixed_id
-                repeats = age_ns <= expire_ns and (crossing or self._is_on_schedule(age_ns))
+                lost = not self.collide and self._is_on_schedule(age_ns)
+                repeats = age_ns <= expire_ns and (crossing or lost)
             again.append(repeats)
             first_ns = first_ns if repeats else at_ns
         return again
@@ -235,7 +225,7 @@ class _Folding:
         times_ns = self.waiting.schedule_ns
         return not times_ns or any(abs(age_ns - one) <= self.room_ns for one in times_ns[1:])
 
-    def _replies(self, hops: _Hops) -> tuple[Ints, Ints, npt.NDArray[np.int8]]:
+    def _replies(self, hops: KeyedHops) -> tuple[Ints, Ints, npt.NDArray[np.int8]]:
         """Return rows of answers, the hop and the event of each; what fits none is odd."""
         table, reply = self.table, self.reply
         hop = hops.latest(self.exact[reply], reply)
@@ -251,14 +241,14 @@ class _Folding:
         order = np.argsort(rows, kind="stable")
         return rows[order], hop[order], np.concatenate((event, blank_event))[order]
 
-    def _unreadable(self, hops: _Hops) -> tuple[Ints, Ints, npt.NDArray[np.int8]]:
+    def _unreadable(self, hops: KeyedHops) -> tuple[Ints, Ints, npt.NDArray[np.int8]]:
         """Return the answers with the right id and no question, or nothing that can be read."""
         table = self.table
         rows = np.flatnonzero(~table.from_client & ((table.why > 0) | (table.question < 0)))
         if not rows.size:
             return rows, rows, np.empty(0, np.int8)
         key = codes(table.client, table.port, table.server, table.tcp, table.id + 1)
-        by_id = _Hops.of(hops.first, key[hops.first], len(table))
+        by_id = KeyedHops.of(hops.first, key[hops.first], len(table))
         hop = by_id.latest(key[rows], rows)
         age_ns = self.at_ns[rows] - self.at_ns[hops.first[hop]] if len(hops.first) else 0 * rows
         texts = tuple(table.whys)
@@ -269,7 +259,7 @@ class _Folding:
         event = np.where(table.why[rows] > 0, GARBLED, table.event[rows]).astype(np.int8)
         return rows[good], hop[good], event[good]
 
-    def _unmatched(self, rows: Ints, hops: _Hops) -> None:
+    def _unmatched(self, rows: Ints, hops: KeyedHops) -> None:
         """Say what is wrong with answers that are nobody's."""
         if not rows.size:
             return
@@ -281,7 +271,7 @@ class _Folding:
         }
         self.odd |= dict.fromkeys(rows.tolist(), "no query with this id, question and port")
         for why in reversed(what):
-            hop = _Hops.of(hops.first, what[why][hops.first], len(table)).latest(
+            hop = KeyedHops.of(hops.first, what[why][hops.first], len(table)).latest(
                 what[why][rows], rows
             )
             age_ns = self.at_ns[rows] - self.at_ns[hops.first[hop]] if len(hops.first) else rows

@@ -18,7 +18,17 @@ from enumtest.asking_ways import UNDECLARED_NS, Ways, has_one_id
 from enumtest.clock_alignment import Clock, align
 from enumtest.distinct_bytes import codes
 from enumtest.hop_fold import Folded, Waiting, fold
-from enumtest.hop_table import NOT_SEEN, Cite, HopTable, LookupTable, OddFrame, Watch
+from enumtest.hop_table import (
+    NOT_SEEN,
+    OTHER_EDNS,
+    OTHER_LETTERS,
+    OTHER_SOURCE,
+    Cite,
+    HopTable,
+    LookupTable,
+    OddFrame,
+    Watch,
+)
 from enumtest.lookup_join import SILENCE, Asked, join, measured_expire
 from enumtest.message_table import Bools, MessageTable, read_messages
 from enumtest.probe_names import probes
@@ -280,7 +290,28 @@ class _Reading:
             source_framing=messages.source_framing[first],
             refused_ns=refused_ns,
             refused_frame=refused_frame,
+            ttl_s=_seen(messages.ttl_s, folded.answer, -1),
+            resend_differs=_differing(messages, folded),
         )
+
+
+def _differing(messages: MessageTable, folded: Folded) -> npt.NDArray[np.int8]:
+    """Return what the later sends of each hop have otherwise than its first."""
+    found = np.zeros(len(folded), np.int8)
+    sends = np.diff(folded.sends_from)
+    hop = np.repeat(np.arange(len(folded)), sends)
+    later = np.ones(len(hop), np.bool_)
+    later[folded.sends_from[:-1]] = False
+    hop, send = hop[later], folded.send[later]
+    first = folded.first[hop]
+    columns = (
+        (messages.edns_bytes, OTHER_EDNS),
+        (messages.source, OTHER_SOURCE),
+        (messages.capitals, OTHER_LETTERS),
+    )
+    for column, bit in columns:
+        found[np.unique(hop[column[send] != column[first]])] |= bit
+    return found
 
 
 def _seen(column: Ints, row: Ints, missing: int) -> Ints:

@@ -20,6 +20,7 @@ from harness.capture import Ints
 
 EVENTS: tuple[Event | None, ...] = (None, *Event)  # of `HopTable.event`; 0: an answer to act on
 NOT_SEEN = -1  # in a column of times
+OTHER_EDNS, OTHER_SOURCE, OTHER_LETTERS = 1, 2, 4  # in `HopTable.resend_differs`, added up
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class HopTable:
     source_framing: npt.NDArray[np.int8]  # place in tuple(Framing); -1: none
     refused_ns: Ints  # ICMP said that the question did not arrive; NOT_SEEN without
     refused_frame: Ints  # 0 without
+    ttl_s: Ints  # least of the NAPTR records of the answer; -1: none
+    resend_differs: npt.NDArray[np.int8]  # what a later send has otherwise than the first; 0: none
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -44,6 +44,7 @@ class Moment:
     ended: bool = False  # FAILED: an answer that ended the call, as a good one does
     forced: bool = False  # ASKED: no other server was known to be in service
     unsure_ns: int = 0
+    watch: int = -1  # capture by whose clock the time is; -1: by several
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,9 @@ def stories(
         told[ask.server] += _of(ask, expire_ns, starts)
     for at, server in chosen.passed:
         hop = found[at].hops[0]
-        moment = Moment(hop.asked_ns, What.PASSED, hop.row, unsure_ns=hop.unsure_ns)
+        moment = Moment(
+            hop.asked_ns, What.PASSED, hop.row, unsure_ns=hop.unsure_ns, watch=hop.watch
+        )
         told[server].append(moment)
     for probe in seen.probes:
         told[probe.server].append(_of_probe(probe))
@@ -76,7 +79,9 @@ def stories(
 
 def _of(ask: Ask, expire_ns: int, starts: Sequence[int]) -> list[Moment]:
     hop, end = ask.hops[0], ask.hops[-1]
-    found = [Moment(ask.at_ns, What.ASKED, hop.row, ask.at_ns, unsure_ns=hop.unsure_ns)]
+    unsure_ns, watch = hop.unsure_ns, hop.watch
+    asked = Moment(ask.at_ns, What.ASKED, hop.row, ask.at_ns, unsure_ns=unsure_ns, watch=watch)
+    found = [asked]
     over_ns = ask.over_ns(expire_ns)
     if ask.served:
         at_ns = over_ns if end.answered_ns is None else end.answered_ns
@@ -93,7 +98,8 @@ def _of(ask: Ask, expire_ns: int, starts: Sequence[int]) -> list[Moment]:
                 ask.event,
                 next_ns,
                 ended=ask.left_ns is None and end.answered_ns is not None,
-                unsure_ns=hop.unsure_ns,
+                unsure_ns=unsure_ns,
+                watch=watch if ask.left_ns is None else -1,
             )
         )
     if end.late_ns is not None and end.late_event in ANSWERS and not ask.served:

@@ -37,6 +37,7 @@ def reactions(
 ) -> tuple[Inferred, ...]:
     """Return what is done about each event, and whether it counts against the server."""
     told: dict[Event, list[tuple[Then, Hop]]] = {event: [] for event in Event}
+    likely: dict[Event, list[Hop]] = {event: [] for event in Event}
     met: Counter[Event] = Counter()
     last = {ask.call: ask for ask in found}
     for ask in found:
@@ -45,6 +46,8 @@ def reactions(
                 met[one.event] += 1
         for event, done, hop in _done(seen, ask, expire_ns, is_last=ask is last[ask.call]):
             told[event].append((done, hop))
+        if ask.event is not None and ask is last[ask.call] and _was_left(seen, ask):
+            likely[ask.event].append(ask.hops[-1])
     late = [(Then.IGNORE, hop) for hop in _ignored_late(seen)]
     told[Event.LATE] += late
     for event, done, hop in _wrong(seen, found, expire_ns):
@@ -54,7 +57,10 @@ def reactions(
     rows: list[Inferred] = []
     for event in Event:
         path = f"reactions.{event}"
-        rows.append(_reaction(seen, f"{path}.then", event, told[event], met[event]))
+        row = _reaction(seen, f"{path}.then", event, told[event], met[event])
+        if not told[event] and likely[event]:
+            row = _likely_final(seen, row, likely[event])
+        rows.append(row)
         then = rows[-1].value
         if then is Then.IGNORE:  # what is ignored cannot count
             rows.append(_with(rows[-1], f"{path}.counts", value=False))
@@ -126,6 +132,27 @@ def _asked_soon(seen: View, ask: Ask, answered_ns: int) -> bool:
     return any(
         from_ns <= at_ns <= to_ns and at_ns != ask.at_ns for at_ns in seen.starts[hop.question]
     )
+
+
+def _was_left(seen: View, ask: Ask) -> bool:
+    """Say whether nothing followed an answer at once, and others could have been asked."""
+    end = ask.hops[-1]
+    if end.answered_ns is None or ask.left_ns is not None or end.unsure_ns:
+        return False
+    until_ns = end.answered_ns + PROMPT_NS
+    others = len(ask.tried) + 1 < len(seen.servers)
+    starts = seen.starts[end.question]
+    is_quiet = not any(end.answered_ns <= at_ns <= until_ns for at_ns in starts)
+    return others and is_quiet and seen.ends_ns > until_ns
+
+
+def _likely_final(seen: View, row: Inferred, hops: Sequence[Hop]) -> Inferred:
+    """Return *row*, of which it is not known whether the next question was the same call's."""
+    words = f"{len(hops)} times nothing followed within {interval_s(PROMPT_NS, PROMPT_NS)}"
+    words += f", but the number was asked for again within {interval_s(FIRST_NS, FIRST_NS)}"
+    provoke = "the same with numbers that are called once, or every 5 s"
+    cites = cited(seen.cites(hops))
+    return Inferred(row.path, Then.FINAL, False, words, None, None, len(hops), cites, provoke)
 
 
 def _waits_on(ask: Ask, hop: Hop, answered_ns: int, expire_ns: int | None) -> bool:

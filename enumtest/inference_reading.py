@@ -15,10 +15,11 @@ import numpy as np
 from enumtest.hop_reader import read_lookups
 from enumtest.hop_table import EVENTS, HopTable, LookupTable
 from enumtest.inference_timers import APART, LATE_NS, LIKELY_NS
+from enumtest.lookup_join import is_redial, redials
 from enumtest.profile_file import shipped_profile
 from enumtest.profile_groups import Event, IdScope, Retransmission
 from enumtest.profiles import Profile
-from harness.capture import Capture
+from harness.capture import Capture, Ints
 from harness.frame import Endpoint
 
 LONGEST_NS = 120 * 10**9  # that an SBC is thought to wait for one server
@@ -60,6 +61,11 @@ def at_first_sight(hops: HopTable) -> Profile | None:
             clusters[-1].append(one)
         else:
             clusters.append([one])
+    # Calls that died with all servers down look left for the next call of the same number.
+    gaps_ns = _redials(hops)
+    clusters = [
+        one for one in clusters if not is_redial(gaps_ns, one[0].gap_ns, one[-1].gap_ns, len(one))
+    ]
     if not clusters:
         return None
     own = max(clusters, key=lambda cluster: (len(cluster), cluster[0].gap_ns))
@@ -76,6 +82,14 @@ def at_first_sight(hops: HopTable) -> Profile | None:
         base.retransmission.port_per,
     )
     return replace(base, retransmission=waits, selection=replace(base.selection, rounds=MAX_ROUNDS))
+
+
+def _redials(hops: HopTable) -> Ints:
+    order = np.lexsort((hops.first_ns, hops.source, hops.question, hops.client))
+    keys = np.stack([hops.client, hops.question, hops.source])[:, order]
+    same = (np.diff(keys, axis=1) == 0).all(axis=0)
+    call = np.concatenate([np.zeros(1, np.int64), np.cumsum(~same)])
+    return redials(call, hops.event[order], hops.first_ns[order])
 
 
 def _waits(hops: HopTable) -> Iterator[_Wait]:

@@ -160,6 +160,11 @@ class _Server:
     def _since_ns(self, failure: Moment) -> int:
         return failure.at_ns if self.replay.rule.idle else failure.next_call_ns
 
+    def _unsure_ns(self, failure: Moment, one: Moment) -> int:
+        """Return by how much the time from *failure* to *one* may be wrong, both ways."""
+        one_clock = self.replay.rule.idle and one.watch == failure.watch >= 0
+        return 0 if one_clock else one.unsure_ns + failure.unsure_ns
+
     def _passed(self, one: Moment) -> None:
         if self.stage is None or self.last is None or self.first is None:
             self.replay.contradictions += 1
@@ -168,7 +173,7 @@ class _Server:
             self.replay.begun.append(self.first)
             self.shown = True
         rows = self.last.row, one.row
-        unsure_ns = one.unsure_ns + self.last.unsure_ns
+        unsure_ns = self._unsure_ns(self.last, one)
         length_ns = one.at_ns - self._since_ns(self.last) - unsure_ns
         self.replay.lengths[self.stage].above(length_ns, rows)
         if self.replay.rule.by_probes:
@@ -180,8 +185,10 @@ class _Server:
         if one.at_ns <= self.last.at_ns + NEAR_NS:  # which came first cannot be told
             return
         rows = self.first.row, one.row
-        unsure_ns = one.unsure_ns + self.first.unsure_ns
+        unsure_ns = self._unsure_ns(self.first, one)
         length_ns = one.at_ns - self._since_ns(self.first) + unsure_ns
+        if one.watch == self.first.watch >= 0:  # one clock; a time that waits for a call is shorter
+            length_ns = min(length_ns, one.at_ns - self.first.at_ns)
         if one.forced:
             self.replay.forced_ns.append((length_ns, rows))
             return

@@ -171,9 +171,9 @@ def _bounded(path: str, low: Bounds, high: Bounds, cites: Cites, fit: bool) -> I
                         provoke=_STOP)  # fmt: skip
     if low_ns > slack_ns(low_ns):  # timers are late: one of 30 s may be over after 30.3 s
         low_ns -= slack_ns(low_ns)
-    words = (
-        f"passed over up to {interval_s(low.low, low.low)}, asked at {interval_s(high_ns, high_ns)}"
-    )
+    words = f"asked at {interval_s(high_ns, high_ns)}"
+    if low.low > 0:
+        words = f"passed over up to {interval_s(low.low, low.low)}, {words}"
     known = bool(low.low) and fit and high_ns <= NARROW * low_ns
     high_ns += JITTER_NS
     value = round_ns(max(1, low_ns), high_ns)

@@ -5,7 +5,8 @@
 A walk knows which servers may be held: those that failed, or were never asked, since they were
 last asked. Such a server may be passed over; a way that passes over another one is wrong.
 Laws: what two ways that are left do not agree on is unknown; a server passed over by every way
-that is left was held at that moment.
+that is left was held at that moment; questions of one instant have no order: a failover and a
+new call may have been chosen for either way round, whichever explains more.
 """
 
 import math
@@ -21,6 +22,7 @@ CHANCE = 0.001  # that a server which takes part is not chosen for so long
 MAY_BE_LOST = 0.05  # of the choices: what a tap can miss
 MAX_WEIGHT = 12
 DEVIATIONS = 2.5  # of a share from a weight
+TIED_NS = 1_000_000  # questions this near were chosen for at once, in an order that nobody sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +126,26 @@ def choosing(found: Sequence[Ask], size: int, expire_ns: int) -> Choosing:
     """Return how the SBC chose among *size* servers; it waits *expire_ns* for a silent one."""
     order = _order(found, size)
     walks = [Walk(way) for way in WAYS]
+    counts = _walked(walks, list(enumerate(found)), order, expire_ns)
+    for turned in _other_orders(found):
+        others = [Walk(way) for way in WAYS]
+        _walked(others, turned, order, expire_ns)
+        walks = [min(pair, key=_misfit) for pair in zip(walks, others, strict=True)]
+    return _judged(walks, found, order, counts)
+
+
+def _walked(
+    walks: Sequence[Walk],
+    found: Sequence[tuple[int, Ask]],
+    order: tuple[int, ...],
+    expire_ns: int,
+) -> Counter[int]:
+    """Return how often each server was chosen first while none was away; *walks* take all asks."""
     counts: Counter[int] = Counter()
-    away, failed = set(range(size)), set[int]()  # one that was not asked yet may be held
-    ends = _failures(found, expire_ns)
+    away, failed = set(order), set[int]()  # one that was not asked yet may be held
+    ends = _failures([ask for _, ask in found], expire_ns)
     due = 0
-    for at, ask in enumerate(found):
+    for at, ask in found:
         while due < len(ends) and ends[due][0] <= ask.at_ns:
             away.add(ends[due][1])
             failed.add(ends[due][1])
@@ -138,22 +155,41 @@ def choosing(found: Sequence[Ask], size: int, expire_ns: int) -> Choosing:
         away.discard(ask.server)
         if not away and not ask.tried:
             counts[ask.server] += 1
-    return _judged(walks, found, order, counts)
+    return counts
+
+
+def _other_orders(found: Sequence[Ask]) -> list[list[tuple[int, Ask]]]:
+    """Return the asks, numbered, with failovers before new calls of the same instant, and after.
+
+    Nothing where no failover and call came together.
+    """
+    begins, instant = 0, list[int]()
+    for ask in found:
+        begins = ask.at_ns if ask.at_ns - begins > TIED_NS else begins
+        instant.append(begins)
+    kinds = {(begins, bool(ask.tried)) for begins, ask in zip(instant, found, strict=True)}
+    if len(kinds) == len({begins for begins, _ in kinds}):
+        return []
+    numbered = list(enumerate(found))
+    return [
+        sorted(numbered, key=lambda one: (instant[one[0]], bool(one[1].tried) is calls_first))
+        for calls_first in (False, True)
+    ]
+
+
+def _misfit(walk: Walk) -> tuple[int, int]:
+    return len(walk.wrong), walk.unexplained
 
 
 def _judged(
     walks: Sequence[Walk], found: Sequence[Ask], order: tuple[int, ...], counts: Counter[int]
 ) -> Choosing:
     """Return the ways that explain every choice, or all but what a tap can have lost."""
-    best = min(walks, key=lambda walk: (len(walk.wrong), walk.unexplained))
+    best = min(walks, key=_misfit)
     allowed = 0 if len(best.wrong) == 0 else MAY_BE_LOST * best.predicted
     others = [walk for walk in walks if walk.way.method is not best.way.method]
     against = min((len(walk.wrong) for walk in others), default=0)
-    near = [
-        walk
-        for walk in walks
-        if len(walk.wrong) == len(best.wrong) and walk.unexplained == best.unexplained
-    ]
+    near = [walk for walk in walks if _misfit(walk) == _misfit(best)]
     if len(best.wrong) > allowed:
         passed = _by_chance(found, counts, len(order))
         return Choosing((), order, tuple(best.wrong), best.predicted, passed, counts, against)

@@ -41,6 +41,7 @@ class Hop:
     late_ns: int | None
     late_event: Event | None
     unsure_ns: int  # of the time to a hop of another capture, one way
+    watch: int  # which capture
 
     @property
     def asked_ns(self) -> int:
@@ -211,5 +212,6 @@ def _hops(hops: HopTable, rows: list[int]) -> dict[int, Hop]:
             time(hops.late_ns, row),
             EVENTS[int(hops.late_event[row])],
             unsure_ns,
+            int(hops.watch[row]),
         )
     return found

@@ -65,7 +65,7 @@ def shown(one: Inferred) -> str:
     value = _plain(one)
     if isinstance(value, list):
         text = ", ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
-        text = text or "none"
+        text = text or ("all the same" if one.path == "selection.weights" else "none")
     elif isinstance(value, bool):
         text = "yes" if value else "no"
     else:

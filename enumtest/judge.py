@@ -9,6 +9,7 @@ know, can excuse; shared state between two SBCs is never assumed; no I/O and no 
 from collections.abc import Iterator
 
 from enumtest import (
+    judge_cache,
     judge_delay,
     judge_hold_down,
     judge_reactions,
@@ -23,7 +24,7 @@ from enumtest.judge_joins import Tolerance, given_up, links
 from enumtest.judge_law import settle
 from enumtest.profiles import Profile
 from enumtest.readings import readings
-from enumtest.ruling import Judgement, Ruling, Vantage
+from enumtest.ruling import Judgement, Note, Ruling, Vantage
 from harness.finding import worst
 
 
@@ -37,7 +38,7 @@ def judge(
     """Return what the packets say about each SBC that asked: one judgement a client address."""
     if vantage is Vantage.SBC:
         table = given_up(table, profile)
-    linked = links(table, profile)
+    linked = links(table, profile, exact=vantage is Vantage.SBC)
     return tuple(
         _judged(Course(table, linked, client, profile, vantage, tolerance))
         for client in range(len(table.hops.clients))
@@ -59,26 +60,29 @@ def _judged(course: Course) -> Judgement:
         yield from judge_reactions.late_rulings(course)
         yield from judge_wire.rulings(course)
         yield from judge_wire.missing_probes(course, law.best.held)
+        yield from judge_cache.rulings(course)
         yield from judge_delay.rulings(course)
 
+    found = tuple(_once(rulings()))
     return Judgement(
         course.profile.name,
         course.hops.clients[course.client],
-        tuple(_once(rulings())),
+        tuple(one for one in found if not isinstance(one, Note)),
         tuple(judge_hold_down.spans(held)),
         (
             *judge_retransmission.measured(course),
             *judge_hold_down.measured(held),
             *judge_delay.measured(course, law.states),
         ),
+        tuple(one for one in found if isinstance(one, Note)),
     )
 
 
 def _once(rulings: Iterator[Ruling]) -> Iterator[Ruling]:
-    """Yield one ruling a rule and server: the worst, and of equals the first."""
-    found: dict[tuple[str, str], Ruling] = {}
+    """Yield one ruling, and one note, a rule and server: the worst, and of equals the first."""
+    found: dict[tuple[str, str, bool], Ruling] = {}
     for one in rulings:
-        key = one.rule, one.server
+        key = one.rule, one.server, isinstance(one, Note)
         kept = found.get(key)
         if kept is None or worst((kept.outcome, one.outcome)) is not kept.outcome:
             found[key] = one

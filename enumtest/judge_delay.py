@@ -11,7 +11,7 @@ from enumtest.hop_table import NOT_SEEN
 from enumtest.judge_course import Course, hits
 from enumtest.judge_joins import MS_NS, NS
 from enumtest.judge_states import States
-from enumtest.ruling import MAX_CITED, Measured, Ruling
+from enumtest.ruling import MAX_CITED, Measured, Note, Ruling
 from harness.capture import Ints
 from harness.finding import Outcome
 
@@ -43,7 +43,7 @@ def rulings(course: Course) -> Iterator[Ruling]:
     cites = course.hops.cites([int(first[worst])])
     if expire_ns is None or not course.one_clock or not course.known("selection.rounds"):
         expected = "nobody knows how long this SBC may take"
-        yield Ruling(rule, Outcome.OTHER, expected, words, cites=cites)
+        yield Note(rule, Outcome.OTHER, expected, words, cites=cites)
         return
     most_ns = (course.size * course.profile.selection.rounds) * expire_ns
     slack_ns = course.size * (course.tolerance.timer_ns(expire_ns) + course.soon_ns)
@@ -78,7 +78,10 @@ def measured(course: Course, states: States) -> Iterator[Measured]:
 def _shares(course: Course, states: States) -> Iterator[Measured]:
     hops, firsts = course.hops, course.firsts
     codes = states.codes(course.first_ns[firsts])
-    for words, chosen in (("all in service", codes == 0), ("one or more held", codes != 0)):
+    for words, chosen in (
+        ("all in service", codes == 0),
+        ("one or more held, or perhaps held", codes != 0),
+    ):
         own = firsts[chosen]
         for server, name in enumerate(hops.servers if len(own) else ()):
             mine = own[hops.server[own] == server]

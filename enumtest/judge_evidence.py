@@ -13,11 +13,12 @@ import numpy as np
 
 from enumtest.hop_table import EVENTS, NOT_SEEN
 from enumtest.judge_course import Course
-from enumtest.judge_joins import OK, SILENT, TIMER_NS, UNKNOWN_WAIT_NS
+from enumtest.judge_joins import OK, SILENT, TIMER_NS, UNKNOWN_WAIT_NS, Bools
 from enumtest.profile_groups import Event, Then
 from enumtest.readings import Seen
 from harness.capture import Ints
 
+LEAST_WAIT_NS = 500_000_000  # of any SBC for a server
 WELL = frozenset({None, Event.NXDOMAIN, Event.NODATA})  # of a server that did its work
 
 
@@ -50,7 +51,20 @@ def failures(course: Course) -> tuple[tuple[Step, ...], ...]:
     troubled = course.rows[course.hops.event[course.rows] != OK]
     for row in troubled.tolist():
         found[int(course.hops.server[row])] += _failure(course, row)
+    for row in _slow(course).tolist():
+        begun_ns, high_ns = int(course.first_ns[row]), int(course.hops.answered_ns[row]) + 1
+        step = Step(high_ns, Kind.FAILURE, begun_ns, row, Event.SILENCE, sure=False)
+        found[int(course.hops.server[row])].append(step)
     return tuple(tuple(sorted(one, key=lambda step: step.high_ns)) for one in found)
+
+
+def _slow(course: Course) -> Ints:
+    """Return the rows whose answers may be late ones, where nobody knows the wait for a server."""
+    rows = course.rows[course.hops.event[course.rows] == OK]
+    slow: Bools = course.hops.answered_ns[rows] - course.first_ns[rows] >= LEAST_WAIT_NS
+    unknown = course.expire_ns is None and course.at_sbc
+    found: Ints = rows[slow & unknown]
+    return found
 
 
 def _failure(course: Course, row: int) -> Iterator[Step]:

@@ -126,6 +126,8 @@ def _early(course: Course, server: int, law: Sequence[Held]) -> list[Early]:
         start_ns = piece.from_ns + guard_ns * fresh
         low, high = np.searchsorted(times, [start_ns, piece.until_ns])
         for row in turns[low:high].tolist():
+            if course.is_ambiguous(row):  # it may be a question that was open before
+                continue
             at_ns, tried = int(course.first_ns[row]), course.tried(row)
             nobody = all(other in tried or span.place(at_ns) >= 0 for other, span in others.items())
             if unexcused or not nobody:

@@ -95,6 +95,7 @@ class Section:
     measured: tuple[MeasuredRow, ...]
     unseen: tuple[str, ...]
     advice: tuple[str, ...]
+    notes: tuple[tuple[str, str, str], ...]  # rule, what was seen, why no rule asks for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,10 @@ def _section(report: Report, judgement: Judgement, ident: str) -> Section:
         ),
         unseen=tuple(printable(one.name) for one in judgement.measured if not one.samples),
         advice=tuple(map(printable, advice(report, judgement))),
+        notes=tuple(
+            (printable(one.rule), printable(one.observed), printable(one.expected))
+            for one in judgement.notes
+        ),
     )
 
 
@@ -239,17 +244,18 @@ def _rows(report: Report, judgement: Judgement) -> Iterator[RulingRow]:
             first=printable(report.place(first)) if first else "",
             when=when,
             others=printable(_others(report, one.cites)),
-            look=printable(tshark(first)) if first else "",
+            look=printable(tshark(report, first)) if first else "",
         )
 
 
 def _others(report: Report, cites: tuple[Cite, ...]) -> str:
     """Return the frames behind the first; those of its file by number alone."""
+    different = tuple(dict.fromkeys(cites))  # one frame may end several hold-downs
     named = [
         str(one.frame) if one.capture == cites[0].capture else report.place(one)
-        for one in cites[1:MAX_CITED]
+        for one in different[1:MAX_CITED]
     ]
-    return ", ".join(named) + (", …" if len(cites) > MAX_CITED else "")
+    return ", ".join(named) + (", …" if len(different) > MAX_CITED else "")
 
 
 def _capture(watch: Watch) -> tuple[str, ...]:

@@ -20,14 +20,15 @@ from enumtest.hop_table import EVENTS, NOT_SEEN, OddFrame
 from enumtest.judge_course import Course, hits
 from enumtest.judge_joins import MS_NS, OK, SILENT, TIMER_NS
 from enumtest.judge_states import State, States
-from enumtest.profile_groups import Event, IdScope, Then
-from enumtest.ruling import MAX_CITED, Ruling
+from enumtest.profile_groups import Event, IdScope, InFlight, Then
+from enumtest.ruling import MAX_CITED, Note, Ruling
 from harness.capture import Ints
 from harness.finding import Outcome
 
 TOGETHER_NS = 5 * MS_NS
 OFTEN = 3  # times that are no chance
 MOST = 0.5
+SOME = 0.1  # of the turns: fewer copies are packets that passed each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,13 @@ def _ended(course: Course, states: States, row: int, event: Event) -> Then | Non
     else:
         slack_ns = course.tolerance.timer_ns(expire_ns) + course.blur_ns(row)
         low_ns, high_ns = begun_ns + expire_ns - slack_ns, begun_ns + expire_ns + slack_ns
+    # Another call's failure may have ended this one's wait for the server early.
+    from_ns = begun_ns if event is Event.SILENCE and _may_abandon(course) else low_ns
     if (
-        high_ns >= course.ends_ns
+        begun_ns < course.begins_ns  # not every tap was there yet
+        or high_ns >= course.ends_ns
         or not course.one_clock
-        or _asked_then(course, row, low_ns, high_ns)
+        or _asked_then(course, row, from_ns, high_ns)
     ):
         return None
     doubtful = course.left_early(row) or any(
@@ -112,6 +116,13 @@ def _ended(course: Course, states: States, row: int, event: Event) -> Then | Non
         if {states.of(server, low_ns), states.of(server, high_ns)} == {State.IN_SERVICE}
     ]
     return Then.FINAL if in_service else None
+
+
+def _may_abandon(course: Course) -> bool:
+    """Say whether a question may end because its server failed in another call."""
+    rules = course.profile.hold_down
+    finishes = rules.in_flight is InFlight.FINISH and course.known("hold_down.in_flight")
+    return bool(rules.stages) and not finishes
 
 
 def _rounds_left(course: Course, row: int) -> bool:
@@ -144,7 +155,7 @@ def _ruled(course: Course, event: Event, found: Sequence[Reacted]) -> Iterator[R
         words = f"{len(found)} seen; done: {', '.join(done) or 'nobody can tell'}"
         expected = f"nobody knows what this SBC does about {event}"
         cites = course.hops.cites([one.row for one in found[:MAX_CITED]])
-        yield Ruling(rule, Outcome.OTHER, expected, words, cites=cites)
+        yield Note(rule, Outcome.OTHER, expected, words, cites=cites)
         return
     wrong = [one for one in seen if not _allowed(course, one, wanted)]
     expected = f"after {event}: {wanted}"
@@ -197,7 +208,7 @@ def _went_on(course: Course) -> Iterator[Ruling]:
         if profile.reactions[event].then is Then.FINAL and course.known(f"reactions.{event}.then")
     ]
     turns = course.turns
-    for event in final if course.one_clock else ():
+    for event in (final if course.at_sbc else final[1:]) if course.one_clock else ():
         rows = course.rows[
             (hops.event[course.rows] == EVENTS.index(event))
             & (hops.answered_ns[course.rows] != NOT_SEEN)
@@ -216,23 +227,19 @@ def _followed(course: Course, rows: Ints, turns: Ints, later: int) -> list[int]:
 
     *later* shifts that moment by as many times its length, to see what chance does.
     """
-    hops = course.hops
-    key = hops.question.astype(np.int64)
-    order = np.lexsort((course.first_ns[turns], key[turns]))
-    sorted_turns = turns[order]
-    found = []
+    hops, key = course.hops, course.hops.question.astype(np.int64)
     near_ns = TOGETHER_NS if course.at_sbc else course.soon_ns
-    last = np.searchsorted(key[sorted_turns], key[rows], side="right")
-    first = np.searchsorted(key[sorted_turns], key[rows], side="left")
-    for row, low, high in zip(rows.tolist(), first.tolist(), last.tolist(), strict=True):
-        group = sorted_turns[low:high]
-        from_ns = int(hops.answered_ns[row]) + later * near_ns
-        at = int(np.searchsorted(course.first_ns[group], from_ns))
-        if at < len(group):
-            after = int(group[at])
-            soon = course.first_ns[after] - from_ns <= near_ns
-            if soon and hops.server[after] != hops.server[row]:
-                found.append(row)
+    asked = np.concatenate([rows, turns])
+    at_ns = np.concatenate([hops.answered_ns[rows] + later * near_ns, course.first_ns[turns]])
+    is_turn = np.arange(len(asked)) >= len(rows)
+    order = np.lexsort((is_turn, at_ns, key[asked]))
+    places = np.where(is_turn[order], np.arange(len(order)), len(order))
+    following = np.minimum.accumulate(places[::-1])[::-1]
+    own = np.flatnonzero(~is_turn[order] & (following < len(order)))
+    answer, turn = order[own], order[following[own]]
+    soon = (key[asked[answer]] == key[asked[turn]]) & (at_ns[turn] - at_ns[answer] <= near_ns)
+    soon &= hops.server[asked[answer]] != hops.server[asked[turn]]
+    found: list[int] = np.sort(asked[answer[soon]]).tolist()
     return found
 
 
@@ -286,6 +293,8 @@ def _dropped(course: Course, odd: OddFrame) -> int:
         silent = hops.event[row] == SILENT and int(course.links.after[row]) < 0
         silent &= not course.is_continued(row)
         ends_ns = int(course.first_ns[row]) + wait_ns
+        if _may_abandon(course) and _asked_then(course, row, odd.at_ns, ends_ns):
+            continue
         if silent and ends_ns < course.ends_ns and _silent_from(course, row, odd.at_ns):
             return row
     return -1
@@ -305,20 +314,24 @@ def _together(course: Course) -> Iterator[Ruling]:
     open_still = hops.answered_ns[one] > course.first_ns[two]
     same &= open_still | (hops.answered_ns[one] == NOT_SEEN)
     same &= hops.refused_ns[one] == NOT_SEEN  # ICMP was the answer
+    same &= course.first_ns[one] >= course.begins_ns  # every tap was there
     # Clocks that are not known may put a failover there; after a good answer nobody fails over.
     sure = (hops.watch[one] == hops.watch[two]) | (course.unsure_ns <= TOGETHER_NS)
     same &= sure | ((hops.event[one] == OK) & (hops.event[two] == OK))
-    numbers = len(np.unique(hops.question[one[same]]))
+    new = same & (course.links.before[one] < 0) & (course.links.before[two] < 0)
+    numbers = len(np.unique(hops.question[one[new]]))
     first_id = hops.send_id[hops.sends_from[:-1]]
     scope = course.profile.retransmission.id_per
     one_id = same & (first_id[one] == first_id[two]) & (scope is not IdScope.ALWAYS)
     copies = one[one_id]
     copies = copies if numbers >= OFTEN else copies[:0]
+    if not course.at_sbc and len(copies) < SOME * len(turns):
+        copies = copies[:0]  # packets that pass each other, or another clock
     crowd = (
         course.at_sbc
         and numbers >= OFTEN
-        and int(same.sum()) >= OFTEN
-        and int(same.sum()) >= MOST * len(turns)
+        and int(new.sum()) >= OFTEN
+        and int(new.sum()) >= MOST * len(turns)
     )
     if len(copies) >= OFTEN or crowd:
         found = copies if len(copies) else one[same]
@@ -355,7 +368,8 @@ def late_rulings(course: Course) -> Iterator[Ruling]:
     if known and ignored and taken and course.convicts(len(taken), len(tested)):
         yield hits(course, rule, expected, words, taken)
     elif not known or taken:
-        yield Ruling(rule, Outcome.OTHER, expected, words.rstrip("; "))
+        kind = Ruling if known else Note
+        yield kind(rule, Outcome.OTHER, expected, words.rstrip("; "))
     else:
         yield Ruling(rule, Outcome.PASS, expected, words.rstrip("; "))
 

@@ -3,23 +3,26 @@
 retransmission.expire       a silent server is given up after the declared time
 retransmission.schedule     meanwhile the question is repeated when it should be, and only then
 retransmission.identity     with the id, port, caller and question that the profile sets
+retransmission.content      and with the same octets: OPT record, caller, letters of the name
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from enumtest.hop_table import NOT_SEEN
+from enumtest.hop_table import NOT_SEEN, OTHER_EDNS, OTHER_LETTERS, OTHER_SOURCE, Cite
 from enumtest.judge_course import Course, hits
 from enumtest.judge_joins import NS, SILENT, TIMER_NS, Bools
 from enumtest.profile_groups import IdScope, InFlight, Then
-from enumtest.ruling import MAX_CITED, Measured, Ruling
+from enumtest.ruling import MAX_CITED, Measured, Note, Ruling
 from harness.capture import Ints
 from harness.finding import Outcome
 
 EXPIRE = "retransmission.expire"
 SCHEDULE = "retransmission.schedule"
 IDENTITY = "retransmission.identity"
+CONTENT = "retransmission.content"
 MAX_ROWS = 20_000  # whose sends are looked at one by one
 FEW, MANY = 3, 20  # of ids that are equal by chance: never
 
@@ -29,6 +32,7 @@ def rulings(course: Course) -> Iterator[Ruling]:
     yield _expire(course)
     yield _schedule(course)
     yield from _identity(course)
+    yield from _content(course)
 
 
 def left_silent(course: Course) -> tuple[Ints, Ints]:
@@ -52,13 +56,15 @@ def _expire(course: Course) -> Ruling:
     words = "no silent server was left for another"
     if course.expire_ns is not None:
         expected = f"a silent server is given up after {course.expire_ns / NS:g} s"
-    if not len(silent):
+    if not len(silent) and course.expire_ns is not None:
         return Ruling(EXPIRE, Outcome.OTHER, expected, words, needed=1)
+    if not len(silent):
+        return Note(EXPIRE, Outcome.OTHER, expected, words)
     words = f"{len(silent)} times, after {waited_ns.min() / NS:.3f} s to "
     words += f"{waited_ns.max() / NS:.3f} s"
     cites = hops.cites(silent[:MAX_CITED].tolist())
     if course.expire_ns is None:
-        return Ruling(EXPIRE, Outcome.OTHER, expected, words, cites=cites)
+        return Note(EXPIRE, Outcome.OTHER, expected, words, cites=cites)
     slack_ns = course.tolerance.timer_ns(course.expire_ns) + course.jitter_ns
     wrong = np.abs(waited_ns - course.expire_ns) > slack_ns
     wrong &= ~_abandoned(course, silent, after)
@@ -82,9 +88,10 @@ def _abandoned(course: Course, silent: Ints, after: Ints) -> Bools:
         return np.zeros(len(silent), np.bool_)
     hops, found = course.hops, np.zeros(len(silent), np.bool_)
     ends = course.first_ns[after]
+    every, following = left_silent(course)  # those of calls that may be mistaken count as well
     for server in range(course.size):
         own = hops.server[silent] == server
-        times = np.sort(ends[own])
+        times = np.sort(course.first_ns[following[hops.server[every] == server]])
         place = np.searchsorted(times, ends[own] - TIMER_NS)
         together = np.searchsorted(times, ends[own] + TIMER_NS, side="right") - place
         found[own] = together > 1
@@ -99,7 +106,7 @@ def _schedule(course: Course) -> Ruling:
         again = rows[course.sends[rows] > 1]
         words = f"{len(again)} questions were sent again"
         expected = "nobody knows when this SBC sends again"
-        return Ruling(SCHEDULE, Outcome.OTHER, expected, words)
+        return Note(SCHEDULE, Outcome.OTHER, expected, words)
     judged = [(row, _misfit(course, row)) for row in rows[:MAX_ROWS].tolist()]
     tested = [row for row, why in judged if why is not None]
     wrong = [(row, why) for row, why in judged if why]
@@ -141,9 +148,17 @@ def _misfit(course: Course, row: int) -> str | None:
     ids = course.hops.send_id[course.hops.sends(row)]
     if not course.known("retransmission.id_per") and len(np.unique(ids)) > 1:
         return None  # two calls to one number may look like this
+    if not course.known("retransmission.id_per") and len(sent) == 1 and not _keeps_ids(course):
+        return None  # with another id each send is a question of its own
     if end_ns < min((*times_ns[1:], course.profile.retransmission.expire_ns)) and len(sent) == 1:
         return None
     return _too_many(course, offsets) or _too_few(course, offsets, end_ns)
+
+
+def _keeps_ids(course: Course) -> bool:
+    """Say whether any question was sent again with the id that it had."""
+    hops, rows = course.hops, course.rows[course.sends[course.rows] > 1]
+    return any(len(np.unique(hops.send_id[hops.sends(row)])) == 1 for row in rows.tolist())
 
 
 def _too_many(course: Course, offsets: list[int]) -> str:
@@ -212,9 +227,49 @@ def _identity(course: Course) -> Iterator[Ruling]:
     if problems:
         yield Ruling(IDENTITY, Outcome.OTHER, expected, problems[0][0])
     elif not course.known("retransmission.id_per"):
-        yield Ruling(IDENTITY, Outcome.OTHER, "nobody knows how long an id is kept", "no oddity")
+        yield Note(IDENTITY, Outcome.OTHER, "nobody knows how long an id is kept", "no oddity")
     elif (course.sends[course.rows] > 1).any():
         yield Ruling(IDENTITY, Outcome.PASS, expected, "every question that was repeated")
+
+
+def _content(course: Course) -> Iterator[Ruling]:
+    """Yield the ruling on what stands in questions that were sent again."""
+    hops, rows = course.hops, course.rows
+    # After an error the same question is asked in another way, and that is no retransmission.
+    waited = (hops.answered_ns[rows] == NOT_SEEN) | (course.last_ns[rows] <= hops.answered_ns[rows])
+    again = rows[(course.sends[rows] > 1) & waited]
+    if not len(again):
+        return
+    expected = "a question is sent again as it was (RFC 1035 section 7.2)"
+    words = f"{len(again)} questions that were sent again"
+    yield _changed(course, again, expected) or Ruling(CONTENT, Outcome.PASS, expected, words)
+
+
+def _changed(course: Course, again: Ints, expected: str) -> Ruling | None:
+    """Return the ruling on repeated questions that differ, or None."""
+    differs = course.hops.resend_differs[again]
+    wrong = again[differs > 0]
+    if not len(wrong):
+        return None
+    parts = {"OPT record": OTHER_EDNS, "caller": OTHER_SOURCE, "letters": OTHER_LETTERS}
+    what = ", ".join(name for name, bit in parts.items() if (differs & bit).any())
+    words = f"{len(wrong)} of {len(again)} differ from the first send: {what}; "
+    # One id for all questions, or for two by chance: two calls look like one that is repeated.
+    one_id = course.profile.retransmission.id_per is IdScope.ALWAYS
+    alone = course.known("retransmission.id_per") and not one_id
+    if alone and (len(wrong) >= FEW or 2 * len(wrong) > len(again)):
+        found = hits(course, CONTENT, expected, words, wrong.tolist())
+        return replace(found, cites=_resends(course, wrong[:MAX_CITED]))
+    words += "two calls to one number may look like this"
+    return Ruling(CONTENT, Outcome.OTHER, expected, words)
+
+
+def _resends(course: Course, rows: Ints) -> tuple[Cite, ...]:
+    """Return the second send of each of *rows*, and then the first one's first."""
+    hops = course.hops
+    again = zip(hops.watch[rows].tolist(), hops.send_frame[hops.sends_from[rows] + 1], strict=True)
+    cites = [Cite(hops.watches[watch].name, int(frame)) for watch, frame in again]
+    return (*cites[:1], *hops.cites(rows[:1].tolist()), *cites[1 : MAX_CITED - 1])
 
 
 _Problem = tuple[str, list[int], int]

@@ -51,6 +51,12 @@ class Rows:
         """Say whether the profile knows the value at *path*."""
         return self.profile.source_of(path) is not None
 
+    def open_under(self, *groups: str) -> bool:
+        """Say whether the profile leaves open any value whose path begins so."""
+        return any(
+            one.source is None and one.path.startswith(groups) for one in self.profile.fields()
+        )
+
     @cached_property
     def expire_ns(self) -> int | None:
         """Return how long a server is waited for; None: nobody knows."""
@@ -232,11 +238,13 @@ class Rows:
         """Return the rows that go on in another one: with the same id, from another port."""
         hops, rows = self.hops, self.rows
         first_id = hops.send_id[hops.sends_from[:-1]][rows]
-        order = np.lexsort((self.first_ns[rows], hops.server[rows], first_id, hops.question[rows]))
+        ids = first_id if self.known("retransmission.id_per") else np.zeros_like(first_id)
+        order = np.lexsort((self.first_ns[rows], hops.server[rows], ids, hops.question[rows]))
         one, two = rows[order][:-1], rows[order][1:]
         same = (hops.question[one] == hops.question[two]) & (hops.server[one] == hops.server[two])
-        same &= np.diff(first_id[order]) == 0
-        same &= (hops.event[one] == SILENT) & (hops.port[one] != hops.port[two])
+        same &= (np.diff(ids[order]) == 0) & (hops.event[one] == SILENT)
+        moved = hops.port[one] != hops.port[two]
+        same &= moved | ~np.bool_(self.known("retransmission.id_per"))
         wait_ns = self.expire_ns or UNKNOWN_WAIT_NS
         found: Ints = one[same & (self.first_ns[two] - self.first_ns[one] <= wait_ns)]
         return found

@@ -87,6 +87,10 @@ class Held:
 def held(steps: Sequence[Step], reading: Reading, course: Course) -> Held:
     """Return when a server was held by *reading*."""
     least, most = edges(reading.hold_down, course.profile.readmission, course.tolerance)
+    if not course.at_sbc:  # how many failures there were, the taps cannot tell for certain
+        first = least.hold_down.stages[0]
+        stages = tuple(replace(one, length_ns=first.length_ns) for one in least.hold_down.stages)
+        least = Edge(replace(least.hold_down, stages=stages), course.profile.readmission)
     sure: list[Piece] = []
     maybe: list[Piece] = []
     cause: Step | None = None
@@ -106,13 +110,13 @@ def held(steps: Sequence[Step], reading: Reading, course: Course) -> Held:
 
 def _take(least: Edge, most: Edge, step: Step, reading: Reading) -> None:
     """Let both edges take *step*, an unsure one only on the side that it makes unsure."""
-    at_ns = step.high_ns
+    at_ns, was_held = step.high_ns, least.until_ns() > step.low_ns
     least.is_held(at_ns)
     most.is_held(at_ns)
     match step.kind:
         case Kind.FAILURE if step.event in reading.counted:
             # Whether a failure of a held server makes the time begin anew, no profile says.
-            if step.sure and not least.is_held(step.low_ns):
+            if step.sure and not was_held:
                 least.on_failure(step.low_ns)
             most.on_failure(at_ns)
         case Kind.FAILURE:

@@ -20,7 +20,7 @@ from enumtest.judge_states import States, longest_ns
 from enumtest.judge_turns import Walk
 from enumtest.profile_groups import Selection
 from enumtest.readings import holds_calls
-from enumtest.ruling import Ruling
+from enumtest.ruling import Note, Ruling
 from harness.capture import Ints
 from harness.finding import Outcome
 
@@ -48,7 +48,7 @@ def _order(course: Course, states: States, walk: Walk) -> Ruling:
     turns = course.turns
     expected = f"each call goes to the next of {', '.join(course.hops.servers)}"
     if not course.known("selection.method"):
-        return Ruling(ORDER, Outcome.OTHER, "nobody knows how this SBC chooses", _counts(course))
+        return Note(ORDER, Outcome.OTHER, "nobody knows how this SBC chooses", _counts(course))
     if course.profile.selection.method is not Selection.ROUND_ROBIN or not len(turns):
         expected = f"selection {course.profile.selection.method}"
         found = Outcome.OTHER if walk.wrong or not walk.strict else Outcome.PASS
@@ -68,7 +68,9 @@ def _order(course: Course, states: States, walk: Walk) -> Ruling:
         return Ruling(ORDER, Outcome.OTHER, expected, words, needed=PAIRS)
     if len(pairs) < PAIRS:
         words += f"; {_counts(course)}"
-        return Ruling(ORDER, Outcome.OTHER, expected, words, needed=PAIRS - len(pairs))
+        needed = PAIRS - len(pairs) if course.one_clock else 0
+        words += "" if needed else "; the taps' clocks are not known against each other"
+        return Ruling(ORDER, Outcome.OTHER, expected, words, needed=needed)
     return Ruling(ORDER, Outcome.PASS, expected, words)
 
 

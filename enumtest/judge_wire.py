@@ -7,7 +7,6 @@ probes.form     health queries: whether there are any, and at what interval
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ from enumtest.judge_course import Course, hits
 from enumtest.judge_joins import FOREVER_NS, NS
 from enumtest.judge_states import Held, merged
 from enumtest.profile_groups import ReadmitBy
-from enumtest.ruling import MAX_CITED, Ruling
+from enumtest.ruling import MAX_CITED, Note, Ruling
 from enumtest.sbc import SOURCE_PAYLOAD_BYTES
 from enumtest.source_uri import Framing
 from harness.capture import Ints
@@ -26,6 +25,8 @@ NAPTR = 35
 FEWEST = 3  # digits of a number; the rest of a name is its apex
 MANY = 20  # calls that cannot all be anonymous
 _SEPARATED = re.compile(r"(?:sips?|tel):\+?\d[\d]*[-.() ][-.() \d]*(?:[@;]|$)", re.IGNORECASE)
+_DIGIT = re.compile(r"\d", re.ASCII)
+_DIGITS = re.compile(rf"(?:\d\.){{{FEWEST},}}", re.ASCII)  # one a label
 _GROUPED = re.compile(r"(?:\d+\.){2,}\D", re.ASCII)  # digits, but not one a label
 
 
@@ -55,7 +56,7 @@ def _size(course: Course) -> Ruling:
     seen = ", ".join("no OPT record" if one < 0 else f"{one}" for one in np.unique(sizes)[:8])
     if not course.known(path):
         words = f"sizes offered: {seen}"
-        return Ruling(rule, Outcome.OTHER, "nobody knows what this SBC offers", words)
+        return Note(rule, Outcome.OTHER, "nobody knows what this SBC offers", words)
     sourced = course.hops.source[rows] > 0
     wanted = np.where(sourced, use.udp_payload_bytes or SOURCE_PAYLOAD_BYTES, use.udp_payload_bytes)
     if sourced.any() and not use.udp_payload_bytes:  # nothing says what it offers then
@@ -75,7 +76,7 @@ def _source(course: Course) -> Iterator[Ruling]:
     known = course.known("edns.source_sent")
     words = f"{int(sourced.sum())} of {len(rows)} queries carry a calling URI"
     if not known:
-        yield Ruling(rule, Outcome.OTHER, "nobody knows whether it sends the caller", words)
+        yield Note(rule, Outcome.OTHER, "nobody knows whether it sends the caller", words)
         return
     if not use.source_sent:
         expected = "no query carries the calling URI"
@@ -124,20 +125,19 @@ def _lost(course: Course, rows: Ints) -> Ints:
 
 def apex_of(name: str) -> str:
     """Return what stands behind the digits of a number's name."""
-    labels = name.split(".")
-    at = next((at for at, one in enumerate(labels) if len(one) != 1 or not one.isdigit()), None)
-    return name if at is None or at < FEWEST else ".".join(labels[at:])
+    found = _DIGITS.match(name)
+    behind = "" if found is None else name[found.end() :]
+    return name if not behind or _DIGIT.fullmatch(behind) else behind
 
 
 def _form(course: Course) -> Ruling:
     rule, hops = "question.form", course.hops
     rows = np.sort(np.concatenate([course.rows, course.probes]))
-    numbers = np.array([apex_of(name) != name for name in hops.questions], np.bool_)
-    counts = Counter(np.array(hops.question)[course.rows].tolist())
-    apexes = Counter[str]()
-    for question, count in counts.items():
-        if numbers[question]:
-            apexes[apex_of(hops.questions[question])] += count
+    behind = [apex_of(name) for name in hops.questions]
+    pairs = zip(behind, hops.questions, strict=True)
+    numbers = np.array([apex != name for apex, name in pairs], np.bool_)
+    asked_for = np.unique(hops.question[course.rows])
+    apexes = {behind[question] for question in asked_for[numbers[asked_for]].tolist()}
     expected = "NAPTR questions for the digits of a number under one apex"
     probe = course.profile.readmission.probe_name.lower().removesuffix(".")
     asked = numbers & np.array([name != probe for name in hops.questions], np.bool_)
@@ -145,9 +145,7 @@ def _form(course: Course) -> Ruling:
     if len(typed):
         words = f"{len(typed)} questions of another type (first {hops.qtype[typed[0]]}); "
         return hits(course, rule, expected, words, typed.tolist())
-    grouped = np.array(
-        [bool(_GROUPED.match(name)) and apex_of(name) == name for name in hops.questions], np.bool_
-    )
+    grouped = np.array([bool(_GROUPED.match(name)) for name in hops.questions], np.bool_) & ~numbers
     bundled = course.rows[grouped[hops.question[course.rows]]]
     if len(bundled) * 2 > len(course.rows):
         words = f"{len(bundled)} names with more than one digit a label; "
@@ -198,7 +196,8 @@ def _probes(course: Course) -> Iterator[Ruling]:
     if len(gaps_ns):
         seen += f", {np.median(gaps_ns) / NS:.3f} s apart"
     if not by_probes or not known or not len(gaps_ns):
-        yield Ruling(rule, Outcome.OTHER, "health queries, or other questions", seen, cites=cites)
+        words = "health queries, or other questions"
+        yield Note(rule, Outcome.OTHER, words, seen, cites=cites)
         return
     expected = f"a health query every {rules.interval_ns / NS:g} s"
     slack_ns = course.tolerance.timer_ns(rules.interval_ns) + course.jitter_ns

@@ -84,9 +84,13 @@ def _sbc(report: Report, judgement: Judgement) -> Iterator[str]:
     width = max((len(one.rule) for one in rulings), default=0)
     for one in rulings:
         yield printable(_ruling(report, one, numbers.get(id(one), 0), width))
+    if judgement.notes:
+        yield "  what the profile does not say, and no rule asks:"
+    for one in judgement.notes:
+        yield printable(f"    {one.rule}: {one.observed} ({one.expected})")
     broken = [one for one in rulings if one.outcome is Outcome.FAIL and one.cites]
     for one in broken[:MAX_LOOKS]:
-        yield printable(f"  look at {one.rule}: {tshark(one.cites[0])}")
+        yield printable(f"  look at {one.rule}: {tshark(report, one.cites[0])}")
     taken = [one for one in judgement.measured if one.samples]
     if taken:
         yield ""
@@ -107,7 +111,8 @@ def _ruling(report: Report, one: Ruling, number: int, width: int) -> str:
     if one.needed:
         text += f"; at least {calls(one.needed)} needed"
     if one.cites:
-        more = f" and {len(one.cites) - 1} more" if len(one.cites) > 1 else ""
+        others = len(set(one.cites)) - 1  # one frame may end several hold-downs
+        more = f" and {others} more" if others else ""
         text += f" [{report.place(one.cites[0])}{more}"
         text += f", {(one.at_ns - report.begins_ns) / SECOND:.3f} s]" if one.at_ns else "]"
     return text

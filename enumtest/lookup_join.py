@@ -318,7 +318,29 @@ def measured_expire(asked: Asked, declared_ns: int | None) -> tuple[int, int]:
     size = reach - np.arange(len(times_ns))
     best = int(size.argmax())
     cluster = times_ns[best : int(reach[best])]
+    gaps_ns = redials(call, asked.event[order], first_ns)
+    if is_redial(gaps_ns, int(cluster[0]), int(cluster[-1]), len(cluster)):
+        return (declared_ns or 0, kept)
     return int(np.median(cluster)), len(cluster)
+
+
+def redials(call: Ints, event: npt.NDArray[np.int8], first_ns: Ints) -> Ints:
+    """Return how long after a useful answer the same was asked again, shortest first.
+
+    That is another call. Rows are in order of *call*, and then of time.
+    """
+    again = (call[1:] == call[:-1]) & (event[:-1] == 0)
+    gaps: Ints = np.sort(first_ns[1:][again] - first_ns[:-1][again])
+    return gaps
+
+
+def is_redial(gaps_ns: Ints, low_ns: int, high_ns: int, count: int) -> bool:
+    """Say whether *count* waits from *low_ns* to *high_ns* may be the next calls of the numbers.
+
+    They may if as many numbers were called again after such a time though nothing had failed.
+    """
+    ends = np.searchsorted(gaps_ns, [low_ns * 9 // 10, high_ns * 11 // 10])
+    return bool(ends[1] - ends[0] >= count)
 
 
 def _keeps(call: Ints, server: npt.NDArray[np.int16], first_ns: Ints, at: int, ns: int) -> bool:

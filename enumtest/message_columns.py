@@ -24,6 +24,7 @@ MAX_NAME_BYTES, MAX_LABEL_BYTES, MAX_LABELS = 255, 63, 127
 MAX_RECORDS = 16  # of an answer of the usual shape
 NO_ANSWER = 0  # in a column of events, for a query
 FRAMINGS = tuple(Framing)
+CAPITAL_BITS = 56  # places of a name's octets that `capitals` tells apart
 
 _QR, _OPCODE, _TC, _RCODE = 0x8000, 0x7800, 0x0200, 0xF
 _OWNER_IS_QNAME, _NAPTR, _IN, _OPT = 0xC00C, 35, 1, 41
@@ -48,6 +49,8 @@ class Contents:
     edns_bytes: npt.NDArray[np.int32]
     source_code: npt.NDArray[np.int32]
     source_framing: npt.NDArray[np.int8]
+    capitals: Ints  # which octets of a query's name are capital letters, as `capitals` has it
+    ttl_s: Ints  # least of the NAPTR records of an answer; -1: none
     why: npt.NDArray[np.int32]  # place among the reasons why it cannot be read; 0: it can
 
     @classmethod
@@ -60,9 +63,17 @@ class Contents:
             source=np.zeros(count, np.int32),
             source_code=np.full(count, -1, np.int32),
             source_framing=np.full(count, -1, np.int8),
+            capitals=np.zeros(count, np.int64),
+            ttl_s=np.full(count, -1, np.int64),
             why=np.zeros(count, np.int32),
             **minus,
         )
+
+
+def capitals(labels: tuple[bytes, ...]) -> int:
+    """Return a number that tells which letters of a name as sent are capitals."""
+    octets = b"".join(b"\0" + label for label in labels)
+    return sum(1 << at % CAPITAL_BITS for at, octet in enumerate(octets) if 65 <= octet <= 90)  # noqa: PLR2004 - A to Z
 
 
 class Texts(dict[str, int]):
@@ -152,7 +163,10 @@ class ColumnReader:
         """Return where so many NAPTR records end; -1: one of them is not usual."""
         for number in range(int(count.max(initial=0))):
             here = np.flatnonzero((count > number) & (at >= 0))
-            at[here] = self._record(rows[here], at[here])
+            row, from_ = rows[here], at[here]
+            at[here] = self._record(row, from_)
+            ttl_s, least_s = self._number(row, from_ + 6, 4), self.found.ttl_s[row]
+            self.found.ttl_s[row] = np.where(least_s < 0, ttl_s, np.minimum(least_s, ttl_s))
         return at
 
     def _record(self, rows: Ints, at: Ints) -> Ints:
@@ -216,11 +230,12 @@ class ColumnReader:
         for length in np.unique(size).tolist():
             here = np.flatnonzero(size == length)
             if length > 1:  # the root has another form
-                found[here] = self._names_of(at[here], length)
+                found[here], self.found.capitals[rows[here]] = self._names_of(at[here], length)
+        self.found.capitals[rows[~self.from_client[rows]]] = 0
         return found
 
-    def _names_of(self, at: Ints, length: int) -> Ints:
-        """Return the places of names that are *length* octets long."""
+    def _names_of(self, at: Ints, length: int) -> tuple[Ints, Ints]:
+        """Return the places of names that are *length* octets long, and their capitals."""
         octets = at_every_byte(self.data, f"V{length}")[at].tobytes()
         groups = distinct(
             np.frombuffer(octets, np.uint8),
@@ -228,7 +243,10 @@ class ColumnReader:
             np.full(len(at), length, np.int64),
         )
         table = np.frombuffer(octets, np.uint8).reshape(-1, length)[groups.first]
-        table |= ((table - np.uint8(65)) < 26).astype(np.uint8) << 5  # noqa: PLR2004 - A to Z
+        upper = (table - np.uint8(65)) < 26  # noqa: PLR2004 - A to Z; no length of a label is one
+        weights = np.int64(1) << (np.arange(length, dtype=np.int64) % CAPITAL_BITS)
+        capital = upper @ weights if upper.any() else np.zeros(len(table), np.int64)
+        table |= upper.astype(np.uint8) << 5
         row, place = np.arange(len(table)), np.zeros(len(table), np.int64)
         labels = np.zeros(len(table), np.int64)
         while row.size:
@@ -253,7 +271,7 @@ class ColumnReader:
             place[good] = np.arange(count, count + len(texts))
         else:
             place[good] = [known.setdefault(text, len(known)) for text in texts]
-        return place[groups.group]
+        return place[groups.group], capital[groups.group]
 
     def _events(self, rows: Ints, flags: Ints, records: Ints) -> None:
         """Note what answers are to an SBC, as `event_of` says."""

@@ -21,7 +21,7 @@ from enumtest.distinct_bytes import codes, distinct, grouped
 from enumtest.events import event_of
 from enumtest.hop_table import EVENTS
 from enumtest.message import Edns, parse_answer, parse_query
-from enumtest.message_columns import FRAMINGS, ColumnReader, Contents, Texts
+from enumtest.message_columns import FRAMINGS, ColumnReader, Contents, Texts, capitals
 from enumtest.profile_groups import Event
 from enumtest.source_uri import decode as decode_source
 from enumtest.transactions import Message, messages
@@ -67,6 +67,8 @@ class MessageTable:
     edns_bytes: npt.NDArray[np.int32]
     source_code: npt.NDArray[np.int32]
     source_framing: npt.NDArray[np.int8]
+    capitals: Ints
+    ttl_s: Ints
     why: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
@@ -98,6 +100,8 @@ COLUMNS: dict[str, npt.DTypeLike] = {
     "edns_bytes": np.int32,
     "source_code": np.int32,
     "source_framing": np.int8,
+    "capitals": np.int64,
+    "ttl_s": np.int64,
     "why": np.int32,
 }
 
@@ -268,16 +272,18 @@ class _Reading:
     def _read(self, found: Contents, row: int, data: bytes, *, asks: bool, whole: bool) -> None:
         """Note what the message *data* says, whatever its shape."""
         found.source[row], found.source_code[row], found.source_framing[row] = 0, -1, -1
-        found.edns_bytes[row] = -1
+        found.edns_bytes[row], found.capitals[row], found.ttl_s[row] = -1, 0, -1
         try:
             if asks:
                 query = parse_query(data)
                 self._note(found, row, query.qname, query.qtype)
+                found.capitals[row] = capitals(query.labels)
                 self._note_edns(found, row, query.edns)
             else:
                 answer = parse_answer(data)
                 event = event_of(answer)
                 found.event[row] = EVENTS.index(event)
+                found.ttl_s[row] = min((one.ttl_s for one in answer.records), default=-1)
                 if answer.qtype:
                     self._note(found, row, answer.qname, answer.qtype)
         except WireError as error:

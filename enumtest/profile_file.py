@@ -7,12 +7,12 @@ unknown.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from enumtest.dialect_file import shipped_client
 from enumtest.naptr_dialect import NaptrDialect
@@ -28,6 +28,7 @@ from enumtest.profile_groups import (
     Readmission,
     Retransmission,
     SelectionRules,
+    Stage,
     Timers,
 )
 from enumtest.profiles import Profile
@@ -37,6 +38,23 @@ from harness.errors import InputError
 MS = 1_000_000  # nanoseconds
 _FOLDER = resources.files("enumtest") / "data" / "profiles"
 
+_Group = (
+    type[SelectionRules]
+    | type[Retransmission]
+    | type[HoldDown]
+    | type[Stage]
+    | type[Readmission]
+    | type[Cache]
+    | type[EdnsUse]
+)
+_GROUPS: Mapping[str, _Group] = {
+    "selection": SelectionRules,
+    "retransmission": Retransmission,
+    "hold_down": HoldDown,
+    "readmission": Readmission,
+    "cache": Cache,
+    "edns": EdnsUse,
+}
 _Place = tuple[str | int, ...]
 _Table = dict[str, object]
 _Written = dict[_Place, tuple[_Place, object]]  # place in nanoseconds to place and value as written
@@ -75,8 +93,10 @@ def parse_profile(text: str, file: str = "") -> Profile:
     lines: list[str] = []
     row = _validated(table, file, written, lines)
     naptr, naptr_source = _dialect(table.get("dialect", ""), file, lines)
+    if row is None:
+        lines += _also_wrong(table, file)
     if row is None or lines:
-        raise InputError("\n".join(lines))
+        raise InputError("\n".join(dict.fromkeys(lines)))
     parts = {name: getattr(row, name) for name in _ProfileRow.model_fields}
     parts["source"] = {**row.source, **naptr_source}
     try:
@@ -116,6 +136,41 @@ def _validated(table: _Table, file: str, written: _Written, lines: list[str]) ->
         known = InputError(error.why, field=f"source_name.{error.field}", value=error.value)
         lines += _named(known, file)
     return None
+
+
+def _also_wrong(table: _Table, file: str) -> Iterator[str]:
+    """Yield what else is wrong of a *table* that is no row: in its groups that can be read alone.
+
+    So that whoever mends the one does not meet the other afterwards.
+    """
+    hold_down = table.get("hold_down")
+    stages = hold_down.get("stages") if isinstance(hold_down, dict) else None
+    kinds: list[tuple[str, _Group, object]] = [
+        (name, kind, table.get(name)) for name, kind in _GROUPS.items()
+    ]
+    if isinstance(stages, list):
+        kinds += [(f"hold_down.stages.{at}", Stage, stage) for at, stage in enumerate(stages)]
+    for place, kind, value in kinds:
+        try:
+            group = TypeAdapter(kind).validate_json(json.dumps(value, default=str), strict=True)
+        except ValidationError:  # told of already
+            continue
+        for path, wrong, why in group.problems():
+            yield from _named(InputError(why, field=f"{place}.{path}", value=wrong), file)
+    yield from _strangers(table, file)
+
+
+def _strangers(table: _Table, file: str) -> Iterator[str]:
+    """Yield the paths in `[source]` and `unknown` whose first part is no group of a profile."""
+    source, unknown = table.get("source"), table.get("unknown")
+    paths = [*(source if isinstance(source, dict) else ()), *_texts(unknown)]
+    for path in paths:
+        if path.partition(".")[0] not in (*_ProfileRow.model_fields, "naptr"):
+            yield from _named(InputError("names no value of this profile", field=path), file)
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def _dialect(name: object, file: str, lines: list[str]) -> tuple[NaptrDialect, dict[str, str]]:

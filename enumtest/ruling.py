@@ -42,6 +42,11 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
+class Note(Ruling):
+    """What the SBC did where the profile knows nothing: no rule demands it, none is broken."""
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """One server's state for a while."""
 
@@ -73,3 +78,4 @@ class Judgement:
     rulings: tuple[Ruling, ...]
     spans: tuple[Span, ...]
     measured: tuple[Measured, ...]
+    notes: tuple[Ruling, ...] = ()  # what the profile does not know; no part of the verdict

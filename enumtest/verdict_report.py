@@ -20,6 +20,7 @@ from harness.views import moment
 SCHEMA = 1  # of the JSON; a field that changes its meaning makes it 2
 _RANK = {Outcome.FAIL: 0, Outcome.OTHER: 1, Outcome.PASS: 2}
 _NAMED = 3  # of a longer list
+DNS_PORT = 53  # which tshark knows
 
 
 class Grade(StrEnum):
@@ -131,7 +132,8 @@ def sentence(report: Report, judgement: Judgement) -> str:
         )
     held = f"All {of} held" if len(rulings) > 1 else "The only ruling held"
     if report.outcome_of(judgement) is Outcome.OTHER:
-        return f"{held} in what was captured, but the captures are incomplete."
+        words = next(one.words for one in report.doubts if one.grade is Grade.INCOMPLETE)
+        return f"{held} in what was seen, which is not all: {words}."
     return f"{held}."
 
 
@@ -147,7 +149,7 @@ def advice(report: Report, judgement: Judgement) -> tuple[str, ...]:
     unknown = sum(
         one.source is None and not one.path.startswith("naptr.") for one in report.profile.fields()
     )
-    if untested and unknown:
+    if (untested or judgement.notes) and unknown:
         found.append(
             f"{unknown} values of {report.profile.name} are unknown: measure this SBC with "
             "enumtest infer, or declare them in a profile of your own (docs/sbc-profiles.md)"
@@ -178,9 +180,11 @@ def shown(cite: Cite) -> str:
     return f"{cite.capture}:{cite.frame}"
 
 
-def tshark(cite: Cite) -> str:
+def tshark(report: Report, cite: Cite) -> str:
     """Return the command that shows a frame, to be pasted into a shell."""
-    return f"tshark -r {shlex.quote(cite.capture)} -Y 'frame.number=={cite.frame}' -V"
+    ports = sorted({at.port for at in report.servers.values()} - {DNS_PORT})
+    known = "".join(f" -d {kind}.port=={port},dns" for port in ports for kind in ("udp", "tcp"))
+    return f"tshark -r {shlex.quote(cite.capture)}{known} -Y 'frame.number=={cite.frame}' -V"
 
 
 def interval(one: Measured) -> str:
@@ -270,19 +274,8 @@ def _sbc(report: Report, judgement: Judgement) -> dict[str, object]:
         "client": judgement.client,
         "verdict": report.outcome_of(judgement),
         "sentence": sentence(report, judgement),
-        "rulings": [
-            {
-                "rule": one.rule,
-                "outcome": one.outcome,
-                "server": one.server,
-                "expected": one.expected,
-                "observed": one.observed,
-                "at_ns": one.at_ns,
-                "needed": one.needed,
-                "frames": _frames(one.cites),
-            }
-            for one in ranked(judgement.rulings)
-        ],
+        "rulings": [_ruling(one) for one in ranked(judgement.rulings)],
+        "notes": [_ruling(one) for one in judgement.notes],
         "states": [
             {
                 "server": one.server,
@@ -305,6 +298,19 @@ def _sbc(report: Report, judgement: Judgement) -> dict[str, object]:
             for one in judgement.measured
         ],
         "next": list(advice(report, judgement)),
+    }
+
+
+def _ruling(one: Ruling) -> dict[str, object]:
+    return {
+        "rule": one.rule,
+        "outcome": one.outcome,
+        "server": one.server,
+        "expected": one.expected,
+        "observed": one.observed,
+        "at_ns": one.at_ns,
+        "needed": one.needed,
+        "frames": _frames(one.cites),
     }
 
 

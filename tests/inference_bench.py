@@ -6,7 +6,7 @@ The simulated SBC follows a profile; what is inferred from its packets is held a
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from enumtest.hop_reader import read_lookups
 from enumtest.inference import Inference, infer
@@ -113,21 +113,25 @@ def run(  # noqa: PLR0913 - a run has these parts
     seed: int = 1,
     drift_every: int = 0,
     client: Endpoint = CLIENT,
+    numbers_in_use: int = 0,
 ) -> JudgeWire:
-    """Return the wire after *drill*; every so many turns the rotation may slip by one."""
+    """Return the wire after *drill*; every so many turns the rotation may slip by one.
+
+    Numbers are called again when all of them were; there are many, unless *numbers_in_use* says.
+    """
     profile = replace(profile, cache=replace(profile.cache, positive=False))
     own = replace(config(profile, size), drift_every=drift_every)
     wire = wired(sbc(own, seed=seed), drill, seed=seed)
     wire.client = client
-    for at_ns, number in zip(drill.calls_ns, _numbers(), strict=False):
+    for at_ns, number in zip(drill.calls_ns, _numbers(numbers_in_use), strict=False):
         wire.call(at_ns, number, SOURCE)
     wire.run()
     return wire
 
 
-def _numbers() -> Iterator[object]:
+def _numbers(in_use: int) -> Iterator[object]:
     while True:
-        yield from numbers()
+        yield from islice(numbers(), in_use or None)
 
 
 def inferred(wire: JudgeWire, vantage: Vantage = Vantage.SBC) -> Inference:

@@ -14,6 +14,7 @@ from enumtest.open_call import OpenCall
 from enumtest.pool import ServerPool
 from enumtest.profile_file import shipped_profile
 from enumtest.profile_groups import (
+    CacheKey,
     Event,
     IdScope,
     InFlight,
@@ -45,6 +46,7 @@ from tests.sbc_mutants_blind import (
 )
 
 RIBBON = at_will(shipped_profile("ribbon"))
+ONE_KEY = at_will(ORACLE, cache=replace(ORACLE.cache, key=CacheKey.NUMBER))  # it sends no caller
 HUNT = at_will(shipped_profile("oracle-hunt"))
 LIBC = at_will(shipped_profile("libc"))
 NEXT, FINAL = Then.NEXT_SERVER, Then.FINAL
@@ -337,7 +339,7 @@ MADE: Mapping[str, tuple[Make, Profile]] = {
     "asks for an address too": (of_class(AddressTooSbc), DECLARED),
     "two apexes": (of_class(TwoApexesSbc), DECLARED),
     "two at once": (of_class(TwoAtOnceSbc), DECLARED),
-    "asks within the TTL": (following(uncached), ORACLE),
+    "asks within the TTL": (following(uncached), ONE_KEY),
     "Oracle: share to the next": (following(evenly), ORACLE),
     "Oracle: never out of service": (following(first_stage_only), ORACLE),
     "Oracle: out of service at once": (staged(0, length_ns=600 * SECOND), ORACLE),

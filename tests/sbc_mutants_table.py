@@ -48,6 +48,11 @@ class Row:
     found: Mapping[Vantage, Ruling | None]
     others: Mapping[Vantage, int]  # further rules that fail
 
+    @property
+    def missed(self) -> frozenset[Vantage]:
+        """Return the vantages at which nothing names it."""
+        return frozenset(one for one, ruling in self.found.items() if ruling is None)
+
     def line(self, *, blind: bool = False) -> str:
         """Return the row of the table; *blind* ones have what was expected of the judge."""
         mutant = self.mutant

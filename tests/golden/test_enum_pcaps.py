@@ -126,7 +126,7 @@ def test_the_picture_of_the_guide_is_of_that_capture(
     marks, want = (MARK.findall(path.read_text("utf-8")) for path in (shown, drawn))
 
     assert marks == want != []
-    assert "1: hold-down.kept: " in shown.read_text("utf-8")
+    assert "1: readmission.by-time: " in shown.read_text("utf-8")
     assert shown.stat().st_size < MAX_PICTURE_BYTES
 
 

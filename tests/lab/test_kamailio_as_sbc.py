@@ -208,7 +208,7 @@ def test_hold_down_after_one_failure_is_not_kept(stories: dict[str, Story], lab:
     declared = at_will(laid_over(shipped_profile("fixed-hold-down"), given))
     found = rules(judged(stories[lab], declared), Outcome.FAIL)
 
-    assert {"hold-down.begins", "hold-down.kept"} <= set(found)
+    assert "hold-down.kept" in found
 
 
 def test_waits_that_differ_by_place_break_a_single_timer(stories: dict[str, Story]) -> None:

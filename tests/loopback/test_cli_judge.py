@@ -1,7 +1,10 @@
 """`enumtest judge`: verdicts from files, exit codes, what is said of captures that are wrong."""
 
 import json
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,13 +130,14 @@ def test_a_broken_rule_fails(tmp_path: Path, judged: Judged) -> None:
     assert "tshark -r " in out
 
 
-def test_what_nobody_declares_is_not_judged(tmp_path: Path, judged: Judged) -> None:
-    """Exit 3 with the reason, and what to do next."""
+def test_what_nobody_declares_is_a_note(tmp_path: Path, judged: Judged) -> None:
+    """It stands apart with what was seen and what to do next, and spoils no PASS."""
     path = write(tmp_path / "sbc.pcap", seen())
     code, out, _ = judged(path, "--profile", "fixed-hold-down", "--servers", LIST)
 
-    assert code == 3
-    assert "could not be decided" in out
+    assert code == 0
+    assert "what the profile does not say, and no rule asks:" in out
+    assert "    hold-down.kept: " in out
     assert "  next: " in out
 
 
@@ -146,6 +150,34 @@ def test_rules_can_be_chosen(tmp_path: Path, judged: Judged) -> None:
     assert (some, none) == (0, 3)
     assert "note: only these rules were asked for: rotation.order" in out
     assert "hold-down.kept" not in out
+
+
+def test_a_rule_asked_for_in_vain_is_no_pass(tmp_path: Path, judged: Judged) -> None:
+    """A slip of the pen among good patterns would otherwise pass for a rule that held."""
+    path = write(tmp_path / "sbc.pcap", seen())
+    rules = ("--rule", "rotation.order", "--rule", "holddown.*")
+    code, out, _ = judged(path, *ARGUMENTS[:6], "--servers", LIST, *rules)
+
+    assert code == 3
+    assert "incomplete: --rule holddown.*: no such rule, or nothing of it was there" in out
+
+
+@pytest.mark.parametrize("room", ["full disk", "closed pipe"])
+def test_a_verdict_that_could_not_be_written_is_no_fail(room: str, tmp_path: Path) -> None:
+    """Exit 3, not the 1 of a broken rule, and no traceback."""
+    path = write(tmp_path / "sbc.pcap", seen())
+    command = [sys.executable, "-m", "enumtest.cli", "judge", path, *ARGUMENTS, "--json"]
+    if room == "full disk":
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    else:
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+        os.close(writer)
+
+    assert done.returncode == 3
+    assert b"Traceback" not in done.stderr
 
 
 def test_json_is_one_object(tmp_path: Path, judged: Judged) -> None:
@@ -205,6 +237,7 @@ REFUSED = {
     "empty": (["--servers", ""], "--servers = ''"),
     "empty name": (["--servers", f"={ONE}"], "no name"),
     "bad port": (["--servers", "192.0.2.1:x"], "not address:port"),
+    "port 0": (["--servers", "192.0.2.1:0"], "no port; leave it out for 53"),
     "clock of no capture": (["--clock", "x.pcap=+1"], "no capture of that name"),
     "clock without seconds": (["--clock", "sbc.pcap=fast"], "no seconds"),
     "clock not a number": (["--clock", "sbc.pcap=nan"], "no clock is so far off"),
@@ -339,6 +372,38 @@ def test_frames_cut_when_captured_are_no_pass(tmp_path: Path, judged: Judged) ->
     assert "frames were cut short when captured; capture with -s 0" in out
 
 
+def test_questions_that_are_cut_are_not_a_one_way_tap(tmp_path: Path, judged: Judged) -> None:
+    """-s 44 leaves no name: what is wrong is the length, not the direction."""
+    code, _, err = judged(write(tmp_path / "sbc.pcap", seen(allowing), snaplen=44), *ARGUMENTS)
+
+    assert code == 2
+    assert "240 of 240 frames were cut short when captured; capture with -s 0" in err
+    assert "one-way" not in err
+
+
+def test_a_file_that_is_damaged_at_once_is_called_so(tmp_path: Path, judged: Judged) -> None:
+    """Not one frame can be read: the interface is not to blame."""
+    path = Path(write(tmp_path / "sbc.pcap", seen(allowing, calls=9)))
+    data = bytearray(path.read_bytes())
+    data[32:36] = b"\xff\xff\xff\x7f"  # the length of the first frame
+    path.write_bytes(data)
+    code, _, err = judged(str(path), *ARGUMENTS)
+
+    assert code == 2
+    assert "damaged, read up to here" in err
+
+
+def test_what_is_no_single_question_is_not_a_one_way_tap(tmp_path: Path, judged: Judged) -> None:
+    """A query of two questions goes to the server; only what it is keeps it from being read."""
+    query = bytearray(encode_query(1, "1.2.e164.arpa"))
+    query[5] = 2
+    frame = encode_udp(CLIENT, ONE, bytes(query))
+    code, _, err = judged(write(tmp_path / "sbc.pcap", [Seen(START_NS, frame)]), *ARGUMENTS)
+
+    assert code == 2
+    assert "not one DNS query of one question, but packets to the servers: 1; look at them" in err
+
+
 def test_the_same_capture_twice_is_refused(tmp_path: Path, judged: Judged) -> None:
     """By name, and as a copy."""
     frames = seen(calls=9)
@@ -361,6 +426,26 @@ def test_other_dns_traffic_is_left_alone(tmp_path: Path, judged: Judged) -> None
 
     assert code == 0
     assert "120 calls" in out
+
+
+def test_one_rotation_of_two_addresses_is_told(tmp_path: Path, judged: Judged) -> None:
+    """Each address alone breaks the rotation that both keep together."""
+    other = Endpoint("192.0.2.20", 40_000)
+    mine = seen(allowing, calls=60)
+    frames = [
+        one if at // 2 % 2 else Seen(one.at_ns, _from(one.frame, CLIENT.address, other.address))
+        for at, one in enumerate(mine)
+    ]
+    code, out, _ = judged(write(tmp_path / "both.pcap", frames), *ARGUMENTS)
+
+    assert code == 1
+    assert "note: the addresses together take strict turns: perhaps one SBC with one" in out
+
+
+def _from(frame: bytes, old: str, new: str) -> bytes:
+    """Return an IPv4 frame with another address; nobody looks at its checksums here."""
+    was, becomes = (bytes(map(int, one.split("."))) for one in (old, new))
+    return frame[:12] + frame[12:20].replace(was, becomes) + frame[20:]
 
 
 def test_two_sbcs_are_judged_apart(tmp_path: Path, judged: Judged) -> None:

@@ -1,5 +1,9 @@
-"""Each mutant of the simulated SBC is found by the rule that it breaks, from its packets alone."""
+"""Each mutant of the simulated SBC is found by the rule that it breaks, from its packets alone.
 
+CI takes every third of them; ENUM_SOAK=1 takes them all, ENUM_SEED=1 and 2 the other thirds.
+"""
+
+import os
 from pathlib import Path
 
 import pytest
@@ -16,16 +20,15 @@ from tests.sbc_mutants_sip import SIP_MUTANTS, SipMutant
 from tests.sbc_mutants_table import row_of
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
+SOAK, SEED = bool(os.environ.get("ENUM_SOAK")), int(os.environ.get("ENUM_SEED", "0"))
+TAKEN = list(BY_NAME) if SOAK else list(BY_NAME)[SEED % 3 :: 3]
 SHIPPED = [shipped_profile(name) for name in shipped_names()]
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", TAKEN)
 def test_mutant_is_caught_by_the_rule_that_it_breaks(name: str) -> None:
     """At the SBC and at the servers; what is not found is listed, and nothing else is."""
-    row = row_of(BY_NAME[name])
-    caught = {vantage: ruling is not None for vantage, ruling in row.found.items()}
-
-    assert caught == {vantage: vantage not in BY_NAME[name].missed for vantage in Vantage}
+    assert row_of(BY_NAME[name]).missed == BY_NAME[name].missed
 
 
 @pytest.mark.parametrize("vantage", Vantage)

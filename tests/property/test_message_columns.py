@@ -9,14 +9,16 @@ from enumtest.distinct_bytes import codes, distinct
 from enumtest.events import event_of
 from enumtest.hop_table import EVENTS
 from enumtest.message import (
+    Answer,
     Edns,
+    Query,
     encode_answer,
     encode_query,
     parse_answer,
     parse_query,
     rcode_value,
 )
-from enumtest.message_columns import FRAMINGS, ColumnReader, Contents, Texts
+from enumtest.message_columns import FRAMINGS, ColumnReader, Contents, Texts, capitals
 from enumtest.naptr import NaptrRecord
 from enumtest.source_uri import decode
 from harness.errors import InputError, WireError
@@ -64,7 +66,8 @@ def messages(draw: st.DrawFn) -> tuple[bool, bytes]:
         rcode = draw(st.sampled_from(RCODES))
         rcode = rcode if query.edns is not None or rcode_value(rcode) < 16 else "SERVFAIL"
         found = tuple(draw(st.lists(records, max_size=3)))
-        data = encode_answer(query, rcode, found, truncated=draw(st.booleans()))
+        ttl_s = draw(st.sampled_from([0, 1, 300, 2**32 - 1]))
+        data = encode_answer(query, rcode, found, truncated=draw(st.booleans()), ttl_s=ttl_s)
     if draw(st.booleans()):
         octets = bytearray(data)
         for _ in range(draw(st.integers(1, 3))):
@@ -82,6 +85,8 @@ def as_columns(found: Contents, names: Texts, sources: Texts, row: int) -> dict[
         "event": EVENTS[found.event[row]],
         "source": tuple(sources)[found.source[row]],
         "edns": int(found.edns_bytes[row]),
+        "capitals": int(found.capitals[row]),
+        "ttl": int(found.ttl_s[row]),
         "option": (int(found.source_code[row]), int(found.source_framing[row])),
     }
 
@@ -105,6 +110,10 @@ def as_read(data: bytes, *, asks: bool) -> dict[str, object] | None:
         "event": None if asks else event_of(said),  # type: ignore[arg-type]
         "source": "" if option is None else option.uri,
         "edns": said.edns.udp_payload_bytes if said.edns else -1,
+        "capitals": capitals(said.labels) if isinstance(said, Query) else 0,
+        "ttl": min((one.ttl_s for one in said.records), default=-1)
+        if isinstance(said, Answer)
+        else -1,
         "option": place,
     }
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from enumtest.hop_reader import read_lookups
-from enumtest.hop_table import EVENTS, NOT_SEEN, LookupTable
+from enumtest.hop_table import (
+    EVENTS,
+    NOT_SEEN,
+    OTHER_EDNS,
+    OTHER_LETTERS,
+    OTHER_SOURCE,
+    LookupTable,
+)
 from enumtest.message import Edns, encode_answer, encode_query, parse_query
 from enumtest.naptr import NaptrRecord
 from enumtest.profile_file import shipped_profile
@@ -122,6 +129,11 @@ def reacting(event: Event, then: Then, *, counts: bool = False) -> Profile:
 SENDING_NEW_IDS = with_profile(
     retransmission=PLAN.retransmission.__class__(
         (0, 500 * MS, 1500 * MS), 2 * SECOND, IdScope.SEND, IdScope.ALWAYS
+    )
+)
+SENDING_ONE_ID = with_profile(
+    retransmission=PLAN.retransmission.__class__(
+        (0, 500 * MS), 2 * SECOND, IdScope.SERVER, IdScope.ALWAYS
     )
 )
 
@@ -660,6 +672,37 @@ def test_unusual_messages_are_read_all_the_same() -> None:
     assert (hops.source_code[0], tuple(Framing)[hops.source_framing[0]]) == (4, Framing.RAW)
 
 
+@pytest.mark.parametrize("behind", [b"", b"\0"], ids=["usual", "left to the slow reader"])
+def test_time_to_live_is_the_least_of_an_answers_records(behind: bytes) -> None:
+    """NAPTR records alone; an answer without any has none, and neither has silence."""
+    query = question()
+    many = [encode_answer(parse_query(query), records=(ALLOW,) * 2, ttl_s=one) for one in (60, 7)]
+    tail = len(encode_answer(parse_query(query), records=(ALLOW,), ttl_s=7)) - len(query)
+    mixed = many[0][:-tail] + many[1][-tail:]
+    sent: list[Sent] = [q(0, ONE), (2, ONE, CLIENT, mixed + behind), q(9000, ONE, 2)]
+    sent += [a(9002, ONE, 2, "NXDOMAIN"), q(20_000, TWO, 3)]
+
+    assert read(*sent).hops.ttl_s.tolist() == [7, -1, -1]
+
+
+@pytest.mark.parametrize("behind", [b"", b"\0"], ids=["usual", "left to the slow reader"])
+def test_what_a_retransmission_has_otherwise_is_told(behind: bytes) -> None:
+    """OPT record, caller, and letters of the name; what is the same is no difference."""
+    name = NUMBERS[0].enum_domain()
+    option, other = SourceOption(SOURCE), SourceOption("sip:+16505550101@192.0.2.1")
+    first = encode_query(1, name, source=option, udp_payload_bytes=1220)
+    sends = {
+        0: first,
+        OTHER_EDNS: encode_query(1, name, source=option, udp_payload_bytes=4096),
+        OTHER_SOURCE: encode_query(1, name, source=other, udp_payload_bytes=1220),
+        OTHER_EDNS | OTHER_SOURCE: encode_query(1, name),
+        OTHER_LETTERS: first.replace(b"\4arpa", b"\4aRpa"),
+    }
+    for differs, again in sends.items():
+        table = read((0, CLIENT, ONE, first + behind), (1000, CLIENT, ONE, again + behind))
+        assert table.hops.resend_differs.tolist() == [differs]
+
+
 def test_declared_clock_of_a_capture_is_taken() -> None:
     """And a name that is none of the captures' is refused."""
     capture = captured(q(0, ONE))
@@ -732,3 +775,22 @@ def test_undeclared_ids_are_joined_where_that_gives_the_schedule(
     table = read(q(0, ONE), q(500, ONE, 2), q(1500, ONE, 3), profile=profile)
 
     assert len(table.hops) == hops
+
+
+def test_ids_that_come_round_again_are_calls_where_there_are_many() -> None:
+    """Some of 60 000 pairs of calls to one number within the time-out have one id."""
+    query, answer = question()[2:], a(0, ONE)[3][2:]
+    sent: list[Sent] = []
+    for call in range(3000):
+        ms, id_ = call * 25.0, (call if call % 500 != 20 else call - 20).to_bytes(2)
+        sent += [(ms, CLIENT, ONE, id_ + query), (ms + 1, ONE, CLIENT, id_ + answer)]
+    table = read(*sent, profile=SENDING_ONE_ID)
+
+    assert len(table) == 3000
+
+
+def test_question_again_after_an_answer_that_was_lost_is_one_hop() -> None:
+    """Seen at the server, on schedule, and with few calls about."""
+    table = read(q(0, ONE), a(1, ONE), q(500, ONE), a(501, ONE), profile=SENDING_ONE_ID)
+
+    assert (len(table), frames(table)) == (1, [1, 3, 2])

@@ -9,6 +9,7 @@ import pytest
 
 from enumtest.inference import Inference, infer
 from enumtest.inference_reading import read_unknown
+from enumtest.inference_words import lines
 from enumtest.profile_file import parse_profile, shipped_names, shipped_profile
 from enumtest.profile_groups import (
     AllDown,
@@ -197,10 +198,12 @@ def test_a_turn_that_slips_now_and_then_is_no_strict_rotation() -> None:
     profile, script = shipped_profile("fixed-hold-down"), Drill()
     script.call(200, 2 * SECOND)
     wire = run(profile, script, drift_every=20)
-    found = inferred(wire).value("selection.method")
+    told = inferred(wire)
+    found = told.value("selection.method")
 
     assert found.value is Selection.PROPORTIONAL
     assert "9 of 199 choices out of turn" in found.seen
+    assert "  selection.weights                  all the same" in set(lines(told))
 
 
 def test_servers_named_in_another_order_are_found_out() -> None:
@@ -323,3 +326,69 @@ def test_a_profile_can_be_called_as_its_file() -> None:
 
     assert profile_of(found, name="Our SBC (1)").name == "our-sbc-1"
     assert profile_of(found, name="§").name == "inferred"
+
+
+def test_calls_that_died_are_not_joined_to_the_next_calls_of_their_numbers() -> None:
+    """Numbers come again after 100 s, and all servers were silent: the time-out is still 2 s."""
+    profile, script = shipped_profile("fixed-hold-down"), Drill()
+    script.call(60, SECOND)
+    script.down(NAMES[:3], 32 * SECOND, SECOND)
+    script.call(107, SECOND)
+    found = inferred(run(profile, script, numbers_in_use=100))
+    expire = found.value("retransmission.expire_ns")
+
+    assert untrue(found, profile) == []
+    assert expire.known
+    assert expire.value == 2 * SECOND
+    assert found.value("selection.method").value is Selection.ROUND_ROBIN
+
+
+@pytest.mark.parametrize("takes_turn", [True, False])
+def test_a_failover_and_a_call_of_one_instant_have_no_order(takes_turn: bool) -> None:
+    """Two servers, calls at whole seconds as time-outs are: no reading is refused for their order.
+
+    With three servers the turns behind them show which it is.
+    """
+    base = shipped_profile("fixed-hold-down")
+    rules = replace(base.selection, failover_takes_turn=takes_turn)
+    profile, script = at_will(base, selection=rules), Drill()
+    script.call(30, SECOND)
+    script.down(NAMES[:1], 50 * SECOND, SECOND)
+    script.call(60, SECOND)
+    two, three = (inferred(run(profile, script, size=size)) for size in (2, 3))
+
+    assert untrue(two, profile) == []
+    assert not two.value("selection.failover_takes_turn").known
+    assert three.value("selection.failover_takes_turn").value is takes_turn
+
+
+def test_an_error_after_which_a_number_is_soon_called_again_fits_the_end_of_the_call() -> None:
+    """Nothing follows at once; the same question 1 s later may be another call: not measured."""
+    base = shipped_profile("oracle-hunt")
+    script = Drill()
+    script.down(NAMES[:1], 12 * SECOND, SECOND, "SERVFAIL")
+    found = inferred(run(base, script, numbers_in_use=1))
+    then = found.value("reactions.SERVFAIL.then")
+
+    assert then.value is base.reactions[Event.SERVFAIL].then
+    assert not then.known
+    assert "but the number was asked for again" in then.seen
+    assert "called once" in then.provoke
+
+
+def test_what_one_capture_shows_is_measured_by_its_own_clock() -> None:
+    """Three taps, clocks unknown: failure and return are in one of them."""
+    profile, script = shipped_profile("fixed-hold-down"), Drill()
+    script.call(12, 3 * SECOND)
+    script.down(NAMES[:1], 3 * SECOND - 1, 3 * SECOND)
+    script.call(60, SECOND)
+    wire = run(profile, script)
+    wire.clocks = {"enum1": 0, "enum2": 41 * SECOND, "enum3": -17 * SECOND}
+    found = inferred(wire, Vantage.SERVERS)
+    length = found.value("hold_down.stages.0.length_ns")
+
+    assert untrue(found, profile) == []
+    assert not length.known
+    assert length.high is not None
+    assert 30 * SECOND <= length.high < 60 * SECOND
+    assert length.seen.startswith("asked at ")

@@ -16,6 +16,7 @@ from enumtest.verdict_report import (
     sentence,
     tshark,
 )
+from harness.frame import Endpoint
 from tests.verdict_bench import (
     FAIL,
     JUDGEMENT,
@@ -70,7 +71,23 @@ def test_a_file_name_is_one_word_of_the_shell() -> None:
     """Whatever is in it."""
     (cite,) = cites(3, name="a b's;rm.pcap")
 
-    assert tshark(cite) == """tshark -r 'a b'"'"'s;rm.pcap' -Y 'frame.number==3' -V"""
+    assert (
+        tshark(of(JUDGEMENT), cite) == """tshark -r 'a b'"'"'s;rm.pcap' -Y 'frame.number==3' -V"""
+    )
+
+
+def test_a_port_that_tshark_does_not_know_is_told_to_it() -> None:
+    """Otherwise it shows bytes."""
+    made = replace(of(JUDGEMENT), servers={"enum1": Endpoint("192.0.2.11", 15053)})
+
+    assert "-d udp.port==15053,dns -d tcp.port==15053,dns -Y" in tshark(made, *cites(3))
+
+
+def test_a_frame_is_counted_once() -> None:
+    """One return may end several hold-downs."""
+    made = said(with_rulings(replace(ruling(), cites=cites(3, 3, 3, 5))))
+
+    assert any(line.endswith("[sbc.pcap:3 and 1 more]") for line in made)
 
 
 def test_first_line_is_the_verdict() -> None:
@@ -130,7 +147,7 @@ def test_incomplete_captures_leave_a_fail_but_no_pass() -> None:
 
     assert of(JUDGEMENT, (SHORT,)).outcome is FAIL
     assert of(passed, (SHORT,)).outcome is OTHER
-    assert sentence(of(passed, (SHORT,)), passed).endswith("but the captures are incomplete.")
+    assert sentence(of(passed, (SHORT,)), passed).endswith(f"not all: {SHORT.words}.")
 
 
 def test_a_note_changes_no_verdict() -> None:

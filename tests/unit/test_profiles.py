@@ -121,6 +121,28 @@ def test_names_every_bad_value_at_once() -> None:
         assert any(part in line for line in lines), part
 
 
+def test_names_impossible_values_beside_those_that_cannot_be_read() -> None:
+    """A typo in one group hides no wrong number in another, and no path that names nothing."""
+    lines = refused(
+        RIBBON.replace("replies = 2\n", "")
+        .replace("rounds = 1", "rounds = -1")
+        .replace("schedule_ms = [0, 1000]", "schedule_ms = [0, -5, 3]")
+        .replace("failures = 3", "failures = 0")
+        .replace('    "cache",\n', '    "cache",\n    "cash",\n')
+    )
+
+    assert len(lines) == 5
+    assert all(line.startswith("p.toml: ") for line in lines)
+    for part in (
+        "readmission.replies: missing",
+        "selection.rounds = -1: not 1 to ",
+        "retransmission.schedule_ns = (0, ",
+        "hold_down.stages.0.failures = 0",
+        "cash: names no value of this profile",
+    ):
+        assert any(part in line for line in lines), part
+
+
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
