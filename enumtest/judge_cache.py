@@ -16,7 +16,7 @@ from enumtest.hop_table import NOT_SEEN
 from enumtest.judge_course import Course, hits
 from enumtest.judge_joins import NS, OK, Bools
 from enumtest.profile_groups import CacheKey
-from enumtest.ruling import MAX_CITED, Ruling
+from enumtest.ruling import MAX_CITED, Note, Ruling
 from harness.capture import Ints
 from harness.finding import Outcome
 
@@ -45,7 +45,7 @@ def rulings(course: Course) -> Iterator[Ruling]:
     expected = "nobody asks again for a number whose answer is still kept"
     if _by_caller(course) and not (course.hops.source[course.rows] > 0).any():
         words = "the caller may be part of the key, and the questions do not show it"
-        yield Ruling(TTL, Outcome.OTHER, expected, words)
+        yield Note(TTL, Outcome.OTHER, expected, words)
         return
     again = _asked_again(course)
     early = np.flatnonzero(again.within)
