@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from enumtest.message import encode_answer, encode_query, parse_query
-from enumtest.naptr import NaptrRecord
-from enumtest.source_uri import SourceOption
+from enumtest.dns.message import encode_answer, encode_query, parse_query
+from enumtest.dns.source_uri import SourceOption
+from enumtest.naptr.naptr import NaptrRecord
 from harness.capture import encode_file_header, encode_record
 from harness.frame import Endpoint, encode_udp
 

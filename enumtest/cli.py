@@ -17,21 +17,25 @@ from typing import Annotated
 
 import typer
 
-from enumtest import cli_analyse, cli_infer, cli_judge, cli_lint, cli_profiles
-from enumtest.answer import AnswerNote, Transport
-from enumtest.ask import ask
-from enumtest.cli_call import call
-from enumtest.control_port import ControlPort
-from enumtest.explain import Explanation, Outcome, explain, followed
-from enumtest.faults import parse_faults
-from enumtest.message import encode_query
-from enumtest.naptr import NaptrError, NaptrRecord, SubstitutionExpression
-from enumtest.naptr_dialect import STRICT
-from enumtest.policy import Policy, parse_policy
-from enumtest.search import run, search
-from enumtest.server import EnumServers
-from enumtest.source_name import SourceNaming
-from enumtest.source_uri import RAW_CODE, Framing, SourceOption
+from enumtest.commands import analyse as cli_analyse
+from enumtest.commands import infer as cli_infer
+from enumtest.commands import judge as cli_judge
+from enumtest.commands import lint as cli_lint
+from enumtest.commands import profiles as cli_profiles
+from enumtest.commands.ask import ask
+from enumtest.commands.call import call
+from enumtest.dns.message import encode_query
+from enumtest.dns.source_name import SourceNaming
+from enumtest.dns.source_uri import RAW_CODE, Framing, SourceOption
+from enumtest.naptr.explain import Explanation, Outcome, explain, followed
+from enumtest.naptr.naptr import NaptrError, NaptrRecord, SubstitutionExpression
+from enumtest.naptr.naptr_dialect import STRICT
+from enumtest.naptr.search import run, search
+from enumtest.stub.answer import AnswerNote, Transport
+from enumtest.stub.control_port import ControlPort
+from enumtest.stub.faults import parse_faults
+from enumtest.stub.policy import Policy, parse_policy
+from enumtest.stub.server import EnumServers
 from harness.clock import SystemClock
 from harness.command_line import EXIT_OTHER, run_app
 from harness.errors import InputError

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from enumtest.policy import Rule
+from enumtest.stub.policy import Rule
 from fst.debts import Debt
 from fst.observation import Mark, MarkKind
 from fst.site import SbcTable, Site, SiteFile

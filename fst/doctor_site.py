@@ -8,7 +8,7 @@ import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from enumtest.profile_groups import ReadmitBy
+from enumtest.profiles.profile_groups import ReadmitBy
 from fst.doctor_report import Check, State
 from fst.exercises import WATCHED
 from fst.plan import Plan

@@ -9,7 +9,7 @@ the run's own captures show where that is longer.
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle, islice
 
-from enumtest.policy import Action, Party, Rule
+from enumtest.stub.policy import Action, Party, Rule
 from fst.bench import Bench
 from fst.observation import MarkKind
 from fst.site import MS, Numbers

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from itertools import cycle, islice
 from typing import Any, Protocol
 
-from enumtest.policy import Rule
+from enumtest.stub.policy import Rule
 from fst.bench import Bench, Recording, failures_needed
 from fst.debts import Debt
 from fst.lab.tap import Tap

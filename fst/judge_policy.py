@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from enumtest.checks import calls_completed, meaning, missed, policy_answers, policy_calls
-from enumtest.decision import Decision
-from enumtest.hold_down import MAX_CITED, cited
-from enumtest.lookups import Lookup
+from enumtest.checks.calls import calls_completed, meaning, missed, policy_answers, policy_calls
+from enumtest.checks.hold_down import MAX_CITED, cited
+from enumtest.sbc.decision import Decision
+from enumtest.traffic.lookups import Lookup
 from fst.exercises import CONTRAST, POLICY_ROUNDS
 from fst.judged import Judgement, Value, count, window
 from fst.observation import MarkKind, Observation

@@ -4,10 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from enumtest.checks import receipt, received, request_defects, undialled
-from enumtest.dataset import records
-from enumtest.hold_down import MAX_CITED, NS, cited
-from enumtest.lookups import Lookup
+from enumtest.checks.calls import receipt, received, request_defects, undialled
+from enumtest.checks.hold_down import MAX_CITED, NS, cited
+from enumtest.traffic.dataset import records
+from enumtest.traffic.lookups import Lookup
 from fst.judged import Judgement, Value, Window, agreed, count, minimum, window
 from fst.observation import Observation
 from harness.analytics import average_cps, top

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from enumtest.checks import calls_completed, missed
-from enumtest.hold_down import (
+from enumtest.checks.calls import calls_completed, missed
+from enumtest.checks.hold_down import (
     MAX_CITED,
     NS,
     Group,
@@ -15,8 +15,8 @@ from enumtest.hold_down import (
     episodes,
     readmission,
 )
-from enumtest.profile_groups import AllDown, ReadmitBy
-from enumtest.routing_judge import all_down, outage, rotation, shares, timeouts, waits_longer
+from enumtest.checks.routing import all_down, outage, rotation, shares, timeouts, waits_longer
+from enumtest.profiles.profile_groups import AllDown, ReadmitBy
 from fst.judged import Judgement, Value, Window, count, minimum, window
 from fst.observation import MarkKind, Observation
 from harness.finding import Finding, Measurement, Outcome

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from enumtest.checks import Agreed, calls_asked
-from enumtest.hold_down import all_held, episodes
-from enumtest.lookups import Lookup
+from enumtest.checks.calls import Agreed, calls_asked
+from enumtest.checks.hold_down import all_held, episodes
+from enumtest.traffic.lookups import Lookup
 from fst.observation import Observation
 from harness.finding import Finding, Measurement
 from harness.records import CallRecord

@@ -7,7 +7,7 @@ name. A declared measurement that a judge does not supply stays unset, and an un
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from enumtest.decision import Decision
+from enumtest.sbc.decision import Decision
 from fst.judge_policy import not_acted_upon, policy, uninstalled
 from fst.judge_receipt import arrived, rate, top_destinations, top_sources
 from fst.judge_routing import back_in_service, captured, every_down, some_down, turns

@@ -7,12 +7,12 @@ nothing is changed by what was not seen; every difference is said in words.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from enumtest.inference import Inference, infer
-from enumtest.inference_reading import read_unknown
-from enumtest.inferred import Inferred
-from enumtest.profile_groups import MAX_FAILURES, ReadmitBy
-from enumtest.profiles import Profile
-from enumtest.routing_judge import STALL_NS
+from enumtest.checks.routing import STALL_NS
+from enumtest.infer.inference import Inference, infer
+from enumtest.infer.inferred import Inferred
+from enumtest.infer.reading import read_unknown
+from enumtest.profiles.profile_groups import MAX_FAILURES, ReadmitBy
+from enumtest.profiles.profiles import Profile
 from fst.observation import MarkKind, Observation
 from harness.errors import InputError
 

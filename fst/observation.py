@@ -9,10 +9,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from enumtest.hold_down import Group
-from enumtest.lookups import Lookup, Traffic, read_traffic
-from enumtest.matching import Matching, match, rejoin
-from enumtest.profile_groups import Event, ReadmitBy
+from enumtest.checks.hold_down import Group
+from enumtest.profiles.profile_groups import Event, ReadmitBy
+from enumtest.traffic.lookups import Lookup, Traffic, read_traffic
+from enumtest.traffic.matching import Matching, match, rejoin
 from fst.site import MS, Judging, SbcTable, Site
 from harness.capture import Capture
 from harness.dialplan import DialPlan

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from enumtest.profile_file import encode_profile
+from enumtest.profiles.profile_file import encode_profile
 from fst.matrix import Form, Matrix
 from fst.plan import Mode, Plan, Step
 from fst.site import SiteFile

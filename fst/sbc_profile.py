@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import ValidationInfo
 
-from enumtest.profile_file import shipped_names, shipped_profile
-from enumtest.profile_overrides import COUNTABLE, Overrides, laid_over
-from enumtest.profiles import Profile
+from enumtest.profiles.profile_file import shipped_names, shipped_profile
+from enumtest.profiles.profile_overrides import COUNTABLE, Overrides, laid_over
+from enumtest.profiles.profiles import Profile
 from harness.errors import InputError
 
 MS = 1_000_000  # nanoseconds

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from enumtest.message import number_from_qname, parse_query
+from enumtest.dns.message import number_from_qname, parse_query
 from fst.report.moment import clock
 from harness.errors import InputError
 from harness.frame import Endpoint

@@ -20,12 +20,12 @@ from pydantic import (
     model_validator,
 )
 
-from enumtest.decision import DEFAULT_RULES, DecisionRule
-from enumtest.decision_file import DecisionTable
-from enumtest.faults import parse_fault_rows
-from enumtest.profile_groups import AllDown, Event, Selection
-from enumtest.profiles import Profile
-from enumtest.source_uri import Framing
+from enumtest.dns.source_uri import Framing
+from enumtest.profiles.profile_groups import AllDown, Event, Selection
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.decision import DEFAULT_RULES, DecisionRule
+from enumtest.sbc.decision_file import DecisionTable
+from enumtest.stub.faults import parse_fault_rows
 from fst.plan import HostRole
 from fst.sbc_profile import (
     PLAIN,

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from enumtest.profile_file import parse_profile
-from enumtest.profiles import Profile
+from enumtest.profiles.profile_file import parse_profile
+from enumtest.profiles.profiles import Profile
 from fst.matrix import HostEntry, Matrix, SiteHosts, build
 from fst.plan import Plan
 from fst.sbc_profile import named_beside, refuse_elsewhere

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from enumtest.hold_down import episodes
-from enumtest.lookups import Transaction
+from enumtest.checks.hold_down import episodes
+from enumtest.traffic.lookups import Transaction
 from fst.observation import MarkKind, Observation
 
 MAX_DOTS = 3000  # a chart is for the eye; the capture has them all

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from enumtest.decision import Decision
-from enumtest.sbc import CallDecided
+from enumtest.sbc.decision import Decision
+from enumtest.sbc.sbc import CallDecided
 from fst.observation import Mark, MarkKind, Observation, enum_endpoints
 from fst.site import SbcTable, parse_site
 from harness.capture import parse

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_overrides import Overrides, laid_over
-from enumtest.sbc import SbcConfig
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_overrides import Overrides, laid_over
+from enumtest.sbc.sbc import SbcConfig
 from tests.enum_wire import MS, SECOND, Down, Wire, endpoints
 from tests.sbc_defects import SOUND, EarlyPool, Make, with_pool
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import count
 
-from enumtest.hold_down import Group
-from enumtest.lookups import Lookup, Seen, Traffic, Transaction, read_traffic
-from enumtest.message import Query, encode_answer, encode_query, parse_answer, parse_query
-from enumtest.naptr import NaptrRecord
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_overrides import Overrides, laid_over
-from enumtest.profiles import Profile
-from enumtest.sbc import CallDecided, Outgoing, Sbc, SbcConfig
+from enumtest.checks.hold_down import Group
+from enumtest.dns.message import Query, encode_answer, encode_query, parse_answer, parse_query
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_overrides import Overrides, laid_over
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.sbc import CallDecided, Outgoing, Sbc, SbcConfig
+from enumtest.traffic.lookups import Lookup, Seen, Traffic, Transaction, read_traffic
 from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
 from harness.frame import ACK, PSH, SYN, Endpoint, decode, encode_tcp, encode_udp
 from harness.number import PhoneNumber

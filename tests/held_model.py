@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from enumtest.profile_groups import ReadmitBy, Stage
-from enumtest.profiles import Profile
+from enumtest.profiles.profile_groups import ReadmitBy, Stage
+from enumtest.profiles.profiles import Profile
 
 
 @dataclass(frozen=True)

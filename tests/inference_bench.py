@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 
-from enumtest.hop_reader import read_lookups
-from enumtest.inference import Inference, infer
-from enumtest.inference_reading import read_unknown
-from enumtest.inferred import Inferred
-from enumtest.judge import judge
-from enumtest.message import Query, encode_answer
-from enumtest.profile_groups import HoldDown, ReadmitBy, Retransmission, Selection, Stage
-from enumtest.profiles import Profile
-from enumtest.ruling import Ruling, Vantage
+from enumtest.dns.message import Query, encode_answer
+from enumtest.infer.inference import Inference, infer
+from enumtest.infer.inferred import Inferred
+from enumtest.infer.reading import read_unknown
+from enumtest.judge.judge import judge
+from enumtest.judge.ruling import Ruling, Vantage
+from enumtest.profiles.profile_groups import HoldDown, ReadmitBy, Retransmission, Selection, Stage
+from enumtest.profiles.profiles import Profile
+from enumtest.traffic.hop_reader import read_lookups
 from harness.finding import Outcome
 from harness.frame import Endpoint
 from harness.number import ENUM_APEX

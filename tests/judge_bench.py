@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from enumtest.hop_reader import read_lookups
-from enumtest.judge import judge
-from enumtest.message import parse_query
-from enumtest.profile_groups import IdScope
-from enumtest.profiles import Profile
-from enumtest.ruling import Judgement, Ruling, Vantage
-from enumtest.sbc import Outgoing, Sbc, SbcConfig
-from enumtest.wire import HEADER_BYTES
+from enumtest.dns.message import parse_query
+from enumtest.dns.wire import HEADER_BYTES
+from enumtest.judge.judge import judge
+from enumtest.judge.ruling import Judgement, Ruling, Vantage
+from enumtest.profiles.profile_groups import IdScope
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.sbc import Outgoing, Sbc, SbcConfig
+from enumtest.traffic.hop_reader import read_lookups
 from harness.capture import Capture, parse
 from harness.errors import WireError
 from harness.finding import Outcome

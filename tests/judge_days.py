@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from enumtest.profile_groups import (
+from enumtest.profiles.profile_groups import (
     AllDown,
     Event,
     IdScope,
@@ -18,8 +18,8 @@ from enumtest.profile_groups import (
     Share,
     Then,
 )
-from enumtest.profiles import Profile
-from enumtest.sbc import Sbc
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.sbc import Sbc
 from harness.errors import InputError
 from tests.enum_wire import MS, NAMES, SECOND, TERMINATE, WholeNumber, at_will, ids
 from tests.judge_bench import JudgeWire, Relay, config, wired

@@ -6,11 +6,11 @@ The drill is the same for every SBC; its times are those of the profile that is 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from enumtest.message import Query, encode_answer
-from enumtest.naptr import NaptrRecord
-from enumtest.profile_groups import Event, ReadmitBy
-from enumtest.profiles import Profile
-from enumtest.ruling import Vantage
+from enumtest.dns.message import Query, encode_answer
+from enumtest.judge.ruling import Vantage
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.profiles.profile_groups import Event, ReadmitBy
+from enumtest.profiles.profiles import Profile
 from harness.number import PhoneNumber
 from tests.enum_wire import ALLOW, MS, NAMES, SECOND, TERMINATE, Reply
 from tests.judge_bench import Astray, JudgeWire, Placed

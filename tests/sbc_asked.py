@@ -1,8 +1,8 @@
 """The simulated SBC asked by hand: one call, its query, and what is answered when."""
 
-from enumtest.message import encode_answer, parse_query
-from enumtest.naptr import NaptrRecord
-from enumtest.sbc import CallDecided, Outgoing, Sbc
+from enumtest.dns.message import encode_answer, parse_query
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.sbc.sbc import CallDecided, Outgoing, Sbc
 from harness.frame import Endpoint
 from tests.enum_wire import (
     MS,

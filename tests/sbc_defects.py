@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from enumtest.decision import Decision
-from enumtest.pool import ServerPool
-from enumtest.profile_groups import Event, Selection
-from enumtest.sbc import Outgoing, Sbc, SbcConfig
+from enumtest.profiles.profile_groups import Event, Selection
+from enumtest.sbc.decision import Decision
+from enumtest.sbc.pool import ServerPool
+from enumtest.sbc.sbc import Outgoing, Sbc, SbcConfig
 from harness.number import PhoneNumber
 from tests.enum_wire import WholeNumber, changed, ids
 

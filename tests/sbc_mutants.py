@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from enumtest.message import Answer, encode_query, parse_query
-from enumtest.open_call import OpenCall
-from enumtest.pool import ServerPool
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import (
+from enumtest.dns.message import Answer, encode_query, parse_query
+from enumtest.judge.ruling import Vantage
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_groups import (
     CacheKey,
     Event,
     IdScope,
@@ -27,9 +26,10 @@ from enumtest.profile_groups import (
     Then,
     Timers,
 )
-from enumtest.profiles import Profile
-from enumtest.ruling import Vantage
-from enumtest.sbc import Outgoing, Sbc
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.open_call import OpenCall
+from enumtest.sbc.pool import ServerPool
+from enumtest.sbc.sbc import Outgoing, Sbc
 from harness.number import PhoneNumber
 from tests.enum_wire import FIXED, MS, SECOND, at_will
 from tests.judge_traffic import Mutant

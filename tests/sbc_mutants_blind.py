@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
-from enumtest.decision import Decision
-from enumtest.message import Answer, encode_query, parse_answer, parse_query
-from enumtest.open_call import OpenCall
-from enumtest.pool import ServerPool
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import Event, Reaction, Then
-from enumtest.profiles import Profile
-from enumtest.sbc import Outgoing, Sbc, SbcConfig
-from enumtest.source_uri import SourceOption
+from enumtest.dns.message import Answer, encode_query, parse_answer, parse_query
+from enumtest.dns.source_uri import SourceOption
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_groups import Event, Reaction, Then
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.decision import Decision
+from enumtest.sbc.open_call import OpenCall
+from enumtest.sbc.pool import ServerPool
+from enumtest.sbc.sbc import Outgoing, Sbc, SbcConfig
 from harness.errors import WireError
 from harness.frame import Endpoint
 from harness.number import PhoneNumber

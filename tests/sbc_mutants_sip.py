@@ -6,11 +6,11 @@ They are judged by the plan's cases (`fst.judgement`), with both sides of the SB
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from enumtest.decision import Decision
-from enumtest.message import Answer, Query, encode_answer
-from enumtest.naptr import NaptrRecord
-from enumtest.open_call import OpenCall
-from enumtest.sbc import Sbc
+from enumtest.dns.message import Answer, Query, encode_answer
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.sbc.decision import Decision
+from enumtest.sbc.open_call import OpenCall
+from enumtest.sbc.sbc import Sbc
 from fst.exercises import CONTRAST
 from fst.judgement import judge
 from fst.observation import MarkKind, Observation

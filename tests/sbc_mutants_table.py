@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from enumtest.ruling import Ruling, Vantage
+from enumtest.judge.ruling import Ruling, Vantage
 from harness.finding import Outcome
 from tests.judge_bench import failed, judged, wired_to
 from tests.judge_traffic import Mutant, drill

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from enumtest.hop_reader import read_lookups
-from enumtest.hop_table import Cite, LookupTable
-from enumtest.profile_file import shipped_profile
-from enumtest.profiles import Profile
-from enumtest.ruling import Judgement, Measured, Ruling, Span, Vantage
-from enumtest.sbc import SbcConfig
-from enumtest.verdict_report import Doubt, Report
+from enumtest.judge.ruling import Judgement, Measured, Ruling, Span, Vantage
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.sbc import SbcConfig
+from enumtest.traffic.hop_reader import read_lookups
+from enumtest.traffic.hop_table import Cite, LookupTable
+from enumtest.verdict.report import Doubt, Report
 from harness.capture import Capture, parse
 from harness.finding import Outcome
 from harness.frame import Endpoint

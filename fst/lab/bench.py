@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from enumtest.client import SbcClient
-from enumtest.policy import Rule
-from enumtest.profile_groups import Event, ReadmitBy
-from enumtest.profile_overrides import Overrides, laid_over
-from enumtest.sbc import Sbc, SbcConfig
+from enumtest.profiles.profile_groups import Event, ReadmitBy
+from enumtest.profiles.profile_overrides import Overrides, laid_over
+from enumtest.sbc.client import SbcClient
+from enumtest.sbc.sbc import Sbc, SbcConfig
+from enumtest.stub.policy import Rule
 from fst.bench import Recording, failures_needed
 from fst.debts import Debt, DebtKind, Ledger
 from fst.lab.dialog import Leg

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from enumtest.message import encode_query, parse_answer
+from enumtest.dns.message import encode_query, parse_answer
 from fst.debts import DebtKind, Ledger
 from fst.lab import hostd
 from fst.lab.hosts import states_in, stop_all

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from enumtest.client import SbcClient
-from enumtest.decision import Decision, parse_target
-from enumtest.profile_groups import AllDown
+from enumtest.profiles.profile_groups import AllDown
+from enumtest.sbc.client import SbcClient
+from enumtest.sbc.decision import Decision, parse_target
 from fst.lab.audio import Audio
 from fst.lab.dialog import Leg, describe, described, response
 from fst.lab.tap import Tap
@@ -22,7 +22,7 @@ from harness.number import PhoneNumber
 from probetest.sip import SipMessage, parse, uri_user
 
 if TYPE_CHECKING:
-    from enumtest.sbc import CallDecided
+    from enumtest.sbc.sbc import CallDecided
 
 ANSWER_LIMIT_S = 10.0  # for an answer to BYE on loopback; only a defect of the lab takes longer
 

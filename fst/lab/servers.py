@@ -6,9 +6,9 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Protocol
 
-from enumtest.faults import Fault, PortClosed, parse_fault_rows
-from enumtest.policy import Action, Policy, Rule, default_answer
-from enumtest.server import EnumServers
+from enumtest.stub.faults import Fault, PortClosed, parse_fault_rows
+from enumtest.stub.policy import Action, Policy, Rule, default_answer
+from enumtest.stub.server import EnumServers
 from fst.lab.tap import Tap
 from fst.site import Lab
 from harness.clock import Clock

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from enumtest.cli import main
-from enumtest.hop_reader import read_lookups
-from enumtest.hop_table import EVENTS
-from enumtest.message import number_from_qname
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import Event
+from enumtest.dns.message import number_from_qname
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_groups import Event
+from enumtest.traffic.hop_reader import read_lookups
+from enumtest.traffic.hop_table import EVENTS
 from harness.capture_file import read
 from tests.enum_captures import ARGUMENTS, CASES, SERVERS
 
@@ -136,7 +136,7 @@ def test_every_rule_is_in_the_guide() -> None:
     paths = {one.path for one in shipped_profile("ribbon").fields()}
     rules = {
         node.value
-        for path in (ROOT.parent / "enumtest").glob("judge_*.py")
+        for path in (ROOT.parent / "enumtest/judge").glob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)

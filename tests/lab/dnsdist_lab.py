@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import count, cycle, islice
 from pathlib import Path
 
-from enumtest.client import SbcClient
-from enumtest.decision import Decision
-from enumtest.policy import Action, Policy, default_answer
-from enumtest.sbc import Sbc
-from enumtest.server import EnumServers
+from enumtest.sbc.client import SbcClient
+from enumtest.sbc.decision import Decision
+from enumtest.sbc.sbc import Sbc
+from enumtest.stub.policy import Action, Policy, default_answer
+from enumtest.stub.server import EnumServers
 from harness.clock import SystemClock
 from harness.frame import Endpoint
 from harness.number import PhoneNumber

@@ -21,9 +21,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from enumtest.faults import Fault
-from enumtest.policy import Policy
-from enumtest.server import EnumServers
+from enumtest.stub.faults import Fault
+from enumtest.stub.policy import Policy
+from enumtest.stub.server import EnumServers
 from harness.capture import Capture
 from harness.capture_file import read
 from harness.clock import SystemClock

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice, pairwise
 from pathlib import Path
 
-from enumtest.faults import (
+from enumtest.infer.inference import Inference, infer
+from enumtest.infer.reading import read_unknown
+from enumtest.stub.faults import (
     Delay,
     Fault,
     Garbled,
@@ -19,11 +21,9 @@ from enumtest.faults import (
     Truncated,
     WrongId,
 )
-from enumtest.hop_reader import read_lookups
-from enumtest.hop_table import LookupTable
-from enumtest.inference import Inference, infer
-from enumtest.inference_reading import read_unknown
-from enumtest.policy import Action, ActionAnswer, Party, Policy, Rule, default_answer
+from enumtest.stub.policy import Action, ActionAnswer, Party, Policy, Rule, default_answer
+from enumtest.traffic.hop_reader import read_lookups
+from enumtest.traffic.hop_table import LookupTable
 from harness.capture import Capture
 from harness.dialplan import DialPlan
 from harness.frame import Endpoint, decode

@@ -23,8 +23,8 @@ import dns.message
 import dns.rdatatype
 import pytest
 
-from enumtest.naptr import presentation
-from enumtest.policy import Action, Policy, Rule, default_answer
+from enumtest.naptr.naptr import presentation
+from enumtest.stub.policy import Action, Policy, Rule, default_answer
 from fst.enum_work import LabParts
 from fst.observation import enum_endpoints
 from fst.run_lock import start_of

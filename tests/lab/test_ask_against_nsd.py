@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from enumtest.cli import main
-from enumtest.search import run, search
-from enumtest.zone import EnumZone, parse_zone
+from enumtest.naptr.search import run, search
+from enumtest.naptr.zone import EnumZone, parse_zone
 from harness.frame import Endpoint
 from harness.number import PhoneNumber
 from harness.regex_worker import PosixRegex

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.lookups import Transaction, read_traffic
+from enumtest.traffic.lookups import Transaction, read_traffic
 from harness.capture import LINKTYPE_ETHERNET
 from harness.capture_file import read
 from harness.frame import Endpoint, decode

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.decision import Decision
-from enumtest.faults import Silence
-from enumtest.hop_reader import read_lookups
-from enumtest.inference import Inference, infer
-from enumtest.inference_reading import read_unknown
-from enumtest.judge import judge
-from enumtest.profile_file import parse_profile
-from enumtest.ruling import Judgement, Vantage
+from enumtest.infer.inference import Inference, infer
+from enumtest.infer.reading import read_unknown
+from enumtest.judge.judge import judge
+from enumtest.judge.ruling import Judgement, Vantage
+from enumtest.profiles.profile_file import parse_profile
+from enumtest.sbc.decision import Decision
+from enumtest.stub.faults import Silence
+from enumtest.traffic.hop_reader import read_lookups
 from harness.capture_file import read
 from harness.finding import Outcome
 from tests.lab.dnsdist_lab import CALLS, Lab, Net, lab

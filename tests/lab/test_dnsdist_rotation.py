@@ -22,11 +22,11 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.decision import Decision
-from enumtest.faults import PortClosed, Silence
-from enumtest.hold_down import Group
-from enumtest.lookups import Traffic, read_traffic
-from enumtest.routing_judge import outage, rotation
+from enumtest.checks.hold_down import Group
+from enumtest.checks.routing import outage, rotation
+from enumtest.sbc.decision import Decision
+from enumtest.stub.faults import PortClosed, Silence
+from enumtest.traffic.lookups import Traffic, read_traffic
 from harness.capture_file import read
 from harness.finding import Outcome
 from harness.frame import decode

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.hop_reader import read_lookups
-from enumtest.hop_table import EVENTS
-from enumtest.message import Query, encode_answer
+from enumtest.dns.message import Query, encode_answer
+from enumtest.traffic.hop_reader import read_lookups
+from enumtest.traffic.hop_table import EVENTS
 from harness.capture_file import read
 from tests.enum_wire import (
     MS,

@@ -12,15 +12,15 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.hop_reader import read_lookups
-from enumtest.inference import Inference
-from enumtest.judge import judge
-from enumtest.profile_file import parse_profile, shipped_profile
-from enumtest.profile_groups import Event, Selection, SelectionRules
-from enumtest.profile_overrides import Overrides, laid_over
-from enumtest.profile_writer import write_profile
-from enumtest.profiles import Profile
-from enumtest.ruling import Judgement, Vantage
+from enumtest.infer.inference import Inference
+from enumtest.judge.judge import judge
+from enumtest.judge.ruling import Judgement, Vantage
+from enumtest.profiles.profile_file import parse_profile, shipped_profile
+from enumtest.profiles.profile_groups import Event, Selection, SelectionRules
+from enumtest.profiles.profile_overrides import Overrides, laid_over
+from enumtest.profiles.profile_writer import write_profile
+from enumtest.profiles.profiles import Profile
+from enumtest.traffic.hop_reader import read_lookups
 from harness.finding import Outcome
 from harness.frame import decode
 from harness.records import CallOutcome

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.dialect_file import shipped_client
-from enumtest.naptr import NaptrRecord, presentation
-from enumtest.reading import Uri, read_answer
+from enumtest.naptr.dialect_file import shipped_client
+from enumtest.naptr.naptr import NaptrRecord, presentation
+from enumtest.naptr.reading import Uri, read_answer
 from harness.frame import Endpoint
 from harness.number import PhoneNumber
 from harness.regex_worker import PosixRegex

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from enumtest.naptr import NaptrError, NaptrRecord, SubstitutionExpression, presentation
+from enumtest.naptr.naptr import NaptrError, NaptrRecord, SubstitutionExpression, presentation
 from harness.regex import Refusal
 from harness.regex_worker import PosixRegex
 from tests.lab.peers import need

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enumtest.faults import Fault, PortClosed, Rcode, Truncated
-from enumtest.naptr import NaptrRecord, SubstitutionExpression
-from enumtest.policy import Action, Policy, parse_policy
-from enumtest.server import EnumServers
+from enumtest.naptr.naptr import NaptrRecord, SubstitutionExpression
+from enumtest.stub.faults import Fault, PortClosed, Rcode, Truncated
+from enumtest.stub.policy import Action, Policy, parse_policy
+from enumtest.stub.server import EnumServers
 from harness.clock import SystemClock
 from harness.errors import InputError
 from harness.frame import Endpoint

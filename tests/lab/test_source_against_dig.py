@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from enumtest.answer import AnswerNote, Transport
-from enumtest.policy import parse_policy
-from enumtest.server import EnumServers
-from enumtest.source_name import SourceNaming
+from enumtest.dns.source_name import SourceNaming
+from enumtest.stub.answer import AnswerNote, Transport
+from enumtest.stub.policy import parse_policy
+from enumtest.stub.server import EnumServers
 from harness.clock import SystemClock
 from harness.frame import Endpoint
 from harness.number import PhoneNumber

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.message import Answer, Edns, Query, parse_answer, parse_query, rcode_value
+from enumtest.dns.message import Answer, Edns, Query, parse_answer, parse_query, rcode_value
 from harness.capture_file import read
 from harness.frame import decode
 from probetest.sip import parse as parse_sip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.profile_file import shipped_profile
+from enumtest.profiles.profile_file import shipped_profile
 from fst.evidence import Evidence
 from harness.errors import ToolError
 from harness.finding import Outcome

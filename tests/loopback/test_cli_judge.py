@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from enumtest.cli import main
-from enumtest.message import encode_query
-from enumtest.profile_file import encode_profile, shipped_profile
-from enumtest.profile_groups import Selection
-from enumtest.profile_overrides import Overrides, laid_over
-from enumtest.profiles import Profile
-from enumtest.sbc import SbcConfig
+from enumtest.dns.message import encode_query
+from enumtest.profiles.profile_file import encode_profile, shipped_profile
+from enumtest.profiles.profile_groups import Selection
+from enumtest.profiles.profile_overrides import Overrides, laid_over
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.sbc import SbcConfig
 from harness.capture import encode_file_header, encode_record
 from harness.frame import Endpoint, encode_udp
 from tests.enum_captures import CASES, RULES

@@ -6,13 +6,13 @@ from typing import cast
 
 import pytest
 
-from enumtest.client import SbcClient
-from enumtest.decision import Decision
-from enumtest.message import encode_answer, parse_query
-from enumtest.naptr import NaptrRecord
-from enumtest.profile_file import shipped_names, shipped_profile
-from enumtest.profiles import Profile
-from enumtest.sbc import Sbc
+from enumtest.dns.message import encode_answer, parse_query
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.profiles.profile_file import shipped_names, shipped_profile
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.client import SbcClient
+from enumtest.sbc.decision import Decision
+from enumtest.sbc.sbc import Sbc
 from harness.clock import SystemClock
 from harness.frame import Endpoint
 from harness.number import PhoneNumber

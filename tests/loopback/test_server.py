@@ -13,15 +13,25 @@ from pathlib import Path
 
 import pytest
 
-from enumtest import cli, server
-from enumtest.ask import ask
-from enumtest.control_port import ControlPort
-from enumtest.explain import Outcome, Reply
-from enumtest.faults import Delay, Fault, Garbled, PortClosed, Rcode, Silence, Truncated, WrongId
-from enumtest.message import encode_query, parse_answer
-from enumtest.policy import Action, Policy, Rule, parse_policy
-from enumtest.server import EnumServers
-from enumtest.source_uri import Framing, SourceOption
+from enumtest import cli
+from enumtest.commands.ask import ask
+from enumtest.dns.message import encode_query, parse_answer
+from enumtest.dns.source_uri import Framing, SourceOption
+from enumtest.naptr.explain import Outcome, Reply
+from enumtest.stub import server
+from enumtest.stub.control_port import ControlPort
+from enumtest.stub.faults import (
+    Delay,
+    Fault,
+    Garbled,
+    PortClosed,
+    Rcode,
+    Silence,
+    Truncated,
+    WrongId,
+)
+from enumtest.stub.policy import Action, Policy, Rule, parse_policy
+from enumtest.stub.server import EnumServers
 from harness.clock import SystemClock
 from harness.errors import InputError, ToolError
 from harness.frame import Endpoint

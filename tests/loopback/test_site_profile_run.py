@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from enumtest.profile_file import encode_profile, shipped_profile
+from enumtest.profiles.profile_file import encode_profile, shipped_profile
 from tests.loopback.runs import write_site
 
 NET = 139

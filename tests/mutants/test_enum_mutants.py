@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from enumtest.decision import Decision
-from enumtest.message import Query, encode_answer, encode_query
-from enumtest.profile_groups import Event
-from enumtest.sbc import Outgoing, Sbc
+from enumtest.dns.message import Query, encode_answer, encode_query
+from enumtest.profiles.profile_groups import Event
+from enumtest.sbc.decision import Decision
+from enumtest.sbc.sbc import Outgoing, Sbc
 from fst.evidence import declared
 from fst.exercises import CONTRAST
 from fst.judgement import Judgement, judge

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from enumtest.profile_file import shipped_names, shipped_profile
-from enumtest.ruling import Vantage
+from enumtest.judge.ruling import Vantage
+from enumtest.profiles.profile_file import shipped_names, shipped_profile
 from tests.judge_bench import failed, judged
 from tests.judge_days import day
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.profile_file import shipped_names, shipped_profile
-from enumtest.profiles import Profile
-from enumtest.ruling import Vantage
+from enumtest.judge.ruling import Vantage
+from enumtest.profiles.profile_file import shipped_names, shipped_profile
+from enumtest.profiles.profiles import Profile
 from tests.judge_bench import failed, judged, wired_to
 from tests.judge_traffic import drill
 from tests.sbc_defects import SOUND

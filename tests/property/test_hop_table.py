@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enumtest.hop_reader import read_lookups
-from enumtest.hop_table import NOT_SEEN, LookupTable
-from enumtest.message import Query, encode_answer, parse_query
-from enumtest.profile_file import shipped_profile
-from enumtest.profiles import Profile
-from enumtest.sbc import SbcConfig
+from enumtest.dns.message import Query, encode_answer, parse_query
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.sbc import SbcConfig
+from enumtest.traffic.hop_reader import read_lookups
+from enumtest.traffic.hop_table import NOT_SEEN, LookupTable
 from harness.capture import Capture, parse
 from tests.enum_wire import (
     ALLOW,

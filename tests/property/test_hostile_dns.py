@@ -10,9 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enumtest.answer import ServerState, Transport, answer
-from enumtest.control import parse_request
-from enumtest.faults import (
+from enumtest.dns.message import (
+    Edns,
+    Query,
+    encode_answer,
+    encode_query,
+    number_from_qname,
+    parse_answer,
+    parse_query,
+)
+from enumtest.dns.source_uri import Framing, SourceOption, decode, encode
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.stub.answer import ServerState, Transport, answer
+from enumtest.stub.control import parse_request
+from enumtest.stub.faults import (
     Delay,
     Garbled,
     Instead,
@@ -24,18 +35,7 @@ from enumtest.faults import (
     WrongId,
     parse_faults,
 )
-from enumtest.message import (
-    Edns,
-    Query,
-    encode_answer,
-    encode_query,
-    number_from_qname,
-    parse_answer,
-    parse_query,
-)
-from enumtest.naptr import NaptrRecord
-from enumtest.policy import Action, parse_policy
-from enumtest.source_uri import Framing, SourceOption, decode, encode
+from enumtest.stub.policy import Action, parse_policy
 from harness.errors import InputError, WireError
 from harness.number import PhoneNumber
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from enumtest.checks import calls_asked
-from enumtest.hold_down import readmission
-from enumtest.matching import match
-from enumtest.message import Query
-from enumtest.routing_judge import all_down, outage, rotation
-from enumtest.sbc import SbcConfig
+from enumtest.checks.calls import calls_asked
+from enumtest.checks.hold_down import readmission
+from enumtest.checks.routing import all_down, outage, rotation
+from enumtest.dns.message import Query
+from enumtest.sbc.sbc import SbcConfig
+from enumtest.traffic.matching import match
 from harness.finding import Finding, Outcome
 from harness.records import CallOutcome, CallRecord, Direction
 from tests.enum_wire import (

@@ -5,10 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enumtest.distinct_bytes import codes, distinct
-from enumtest.events import event_of
-from enumtest.hop_table import EVENTS
-from enumtest.message import (
+from enumtest.dns.distinct_bytes import codes, distinct
+from enumtest.dns.message import (
     Answer,
     Edns,
     Query,
@@ -18,9 +16,11 @@ from enumtest.message import (
     parse_query,
     rcode_value,
 )
-from enumtest.message_columns import FRAMINGS, ColumnReader, Contents, Texts, capitals
-from enumtest.naptr import NaptrRecord
-from enumtest.source_uri import decode
+from enumtest.dns.message_columns import FRAMINGS, ColumnReader, Contents, Texts, capitals
+from enumtest.dns.source_uri import decode
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.sbc.events import event_of
+from enumtest.traffic.hop_table import EVENTS
 from harness.errors import InputError, WireError
 
 RCODES = ("NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "NOTAUTH", "BADVERS")

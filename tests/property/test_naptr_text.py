@@ -8,7 +8,7 @@ from dns.rdtypes.IN.NAPTR import NAPTR
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enumtest.naptr import (
+from enumtest.naptr.naptr import (
     NaptrError,
     NaptrRecord,
     ServicesDefect,
@@ -16,7 +16,7 @@ from enumtest.naptr import (
     enum_services,
     presentation,
 )
-from enumtest.search import resolve
+from enumtest.naptr.search import resolve
 from harness.regex import MAX_OCTETS, Match, NoMatch, Refusal, group_count
 from harness.regex_worker import PosixRegex
 

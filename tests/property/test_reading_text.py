@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enumtest.decision import Decision
-from enumtest.dialect_file import parse_client
-from enumtest.lint import Entry, Verdict, lint
-from enumtest.naptr import NaptrRecord
-from enumtest.naptr_dialect import (
+from enumtest.naptr.dialect_file import parse_client
+from enumtest.naptr.lint import Entry, Verdict, lint
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.naptr.naptr_dialect import (
     STRICT,
     FlagReading,
     IFlag,
@@ -19,9 +18,10 @@ from enumtest.naptr_dialect import (
     RegexDialect,
     VoidMeaning,
 )
-from enumtest.reading import Passed, Uri, read_record
-from enumtest.search import MAX_QUESTIONS, run, search
-from enumtest.zone import parse_record, parse_zone, zone_entries
+from enumtest.naptr.reading import Passed, Uri, read_record
+from enumtest.naptr.search import MAX_QUESTIONS, run, search
+from enumtest.naptr.zone import parse_record, parse_zone, zone_entries
+from enumtest.sbc.decision import Decision
 from harness.errors import InputError
 from harness.number import PhoneNumber
 from harness.regex_worker import PosixRegex

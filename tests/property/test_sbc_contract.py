@@ -8,11 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from enumtest.message import Answer, Query, encode_answer, parse_query
-from enumtest.pool import ServerPool
-from enumtest.probing import Prober
-from enumtest.profile_file import shipped_names, shipped_profile
-from enumtest.profile_groups import (
+from enumtest.dns.message import Answer, Query, encode_answer, parse_query
+from enumtest.dns.source_uri import Framing
+from enumtest.profiles.profile_file import shipped_names, shipped_profile
+from enumtest.profiles.profile_groups import (
     AllDown,
     EdnsUse,
     Event,
@@ -29,9 +28,10 @@ from enumtest.profile_groups import (
     Stage,
     Then,
 )
-from enumtest.profiles import Profile
-from enumtest.sbc import CallDecided, Outgoing, Sbc, SbcConfig
-from enumtest.source_uri import Framing
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.pool import ServerPool
+from enumtest.sbc.probing import Prober
+from enumtest.sbc.sbc import CallDecided, Outgoing, Sbc, SbcConfig
 from harness.clock import ManualClock
 from harness.frame import Endpoint
 from tests.enum_wire import ALLOW, MS, NUMBERS, SOURCE, WholeNumber, at_will, endpoints, ids

@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enumtest.health import ServerHealth
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import Share, Stage
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_groups import Share, Stage
+from enumtest.sbc.health import ServerHealth
 from tests.enum_wire import FIXED, at_will
 from tests.held_model import Deed, held_in
 

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enumtest.caller import caller_text
-from enumtest.message import Edns, encode_query, parse_query
-from enumtest.source_uri import Framing, SourceOption, decode, encode, source_uri
+from enumtest.dns.message import Edns, encode_query, parse_query
+from enumtest.dns.source_uri import Framing, SourceOption, decode, encode, source_uri
+from enumtest.sbc.caller import caller_text
 from harness.dialplan import DialPlan
 from harness.errors import InputError
 

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.answer import Send, ServerState, Transport, answer
-from enumtest.faults import (
+from enumtest.dns.message import Answer, Edns, encode_query, parse_answer
+from enumtest.dns.source_uri import SourceOption
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.stub.answer import Send, ServerState, Transport, answer
+from enumtest.stub.faults import (
     Delay,
     Fault,
     Garbled,
@@ -18,10 +21,7 @@ from enumtest.faults import (
     Truncated,
     WrongId,
 )
-from enumtest.message import Answer, Edns, encode_query, parse_answer
-from enumtest.naptr import NaptrRecord
-from enumtest.policy import Action, parse_policy
-from enumtest.source_uri import SourceOption
+from enumtest.stub.policy import Action, parse_policy
 from harness.errors import WireError
 from harness.number import PhoneNumber
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from enumtest.capture_doubts import doubts
-from enumtest.hop_table import NOT_SEEN, LookupTable, OddFrame, Watch
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_overrides import Overrides, laid_over
-from enumtest.ruling import Vantage
-from enumtest.verdict_report import Doubt, Grade
+from enumtest.judge.capture_doubts import doubts
+from enumtest.judge.ruling import Vantage
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_overrides import Overrides, laid_over
+from enumtest.traffic.hop_table import NOT_SEEN, LookupTable, OddFrame, Watch
+from enumtest.verdict.report import Doubt, Grade
 from tests.enum_wire import SECOND, START_NS, allowing
 from tests.verdict_bench import DOWN, ONE, THREE, TWO, capture, cites, run, table_of
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.checks import (
+from enumtest.checks.calls import (
     Agreed,
     calls_asked,
     calls_completed,
@@ -18,11 +18,11 @@ from enumtest.checks import (
     received,
     undialled,
 )
-from enumtest.dataset import records
-from enumtest.decision import DEFAULT_RULES, Decision
-from enumtest.lookups import Lookup, Traffic
-from enumtest.message import encode_answer, encode_query, parse_answer, parse_query
-from enumtest.naptr import NaptrRecord
+from enumtest.dns.message import encode_answer, encode_query, parse_answer, parse_query
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.sbc.decision import DEFAULT_RULES, Decision
+from enumtest.traffic.dataset import records
+from enumtest.traffic.lookups import Lookup, Traffic
 from harness.dialplan import DialPlan
 from harness.finding import Finding, Outcome
 from harness.frame import Endpoint

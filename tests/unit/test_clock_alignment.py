@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from enumtest.clock_alignment import DAY_NS
-from enumtest.hop_reader import read_lookups
-from enumtest.hop_table import LookupTable, Watch
+from enumtest.traffic.clock_alignment import DAY_NS
+from enumtest.traffic.hop_reader import read_lookups
+from enumtest.traffic.hop_table import LookupTable, Watch
 from harness.capture import Capture, parse
 from tests.enum_wire import (
     MS,

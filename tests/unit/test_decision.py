@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.decision import (
+from enumtest.naptr.search import resolve
+from enumtest.sbc.decision import (
     DEFAULT_RULES,
     Decision,
     DecisionRule,
@@ -14,7 +15,6 @@ from enumtest.decision import (
     decided_by,
     parse_target,
 )
-from enumtest.search import resolve
 from harness.errors import InputError
 from harness.number import PhoneNumber
 from tests.enum_wire import ALLOW, TERMINATE, WholeNumber

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from enumtest.cli import main
-from enumtest.decision import Decision, DecisionRule, UserMatch
-from enumtest.decision_file import parse_decisions
+from enumtest.sbc.decision import Decision, DecisionRule, UserMatch
+from enumtest.sbc.decision_file import parse_decisions
 from harness.errors import InputError
 
 BY_SERVICE = """

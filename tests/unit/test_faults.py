@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.faults import (
+from enumtest.stub.faults import (
     Delay,
     Fault,
     Garbled,
@@ -19,7 +19,7 @@ from enumtest.faults import (
     parse_fault_rows,
     parse_faults,
 )
-from enumtest.policy import Action
+from enumtest.stub.policy import Action
 from harness.errors import InputError
 from harness.number import PhoneNumber
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from enumtest.hold_down import (
+from enumtest.checks.hold_down import (
     MAX_CITED,
     Group,
     cited,
@@ -13,7 +13,7 @@ from enumtest.hold_down import (
     given_up,
     readmission,
 )
-from enumtest.lookups import Lookup
+from enumtest.traffic.lookups import Lookup
 from harness.finding import Finding, Outcome
 from tests.enum_wire import NAMES, SECOND, good, lookup
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from enumtest.hold_down import Group, all_held, episodes, readmission
-from enumtest.hold_law import FailureCount, Term
-from enumtest.lookups import Lookup
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import MAX_NS
+from enumtest.checks.hold_down import Group, all_held, episodes, readmission
+from enumtest.checks.hold_law import FailureCount, Term
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_groups import MAX_NS
+from enumtest.traffic.lookups import Lookup
 from harness.finding import Finding
 from tests.enum_wire import NAMES, SECOND, good, lookup, transaction
 

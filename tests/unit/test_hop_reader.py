@@ -6,8 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from enumtest.hop_reader import read_lookups
-from enumtest.hop_table import (
+from enumtest.dns.message import Edns, encode_answer, encode_query, parse_query
+from enumtest.dns.source_uri import Framing, SourceOption
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_groups import Event, IdScope, Reaction, Then
+from enumtest.profiles.profiles import Profile
+from enumtest.traffic.hop_reader import read_lookups
+from enumtest.traffic.hop_table import (
     EVENTS,
     NOT_SEEN,
     OTHER_EDNS,
@@ -15,12 +21,6 @@ from enumtest.hop_table import (
     OTHER_SOURCE,
     LookupTable,
 )
-from enumtest.message import Edns, encode_answer, encode_query, parse_query
-from enumtest.naptr import NaptrRecord
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import Event, IdScope, Reaction, Then
-from enumtest.profiles import Profile
-from enumtest.source_uri import Framing, SourceOption
 from harness.capture import LINKTYPE_RAW, Capture, encode_file_header, encode_record, parse
 from harness.errors import InputError
 from harness.frame import ACK, PSH, SYN, Endpoint, encode_tcp, encode_udp

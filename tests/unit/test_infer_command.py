@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from enumtest.cli import main
-from enumtest.cli_profiles import read_profile
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import Selection
+from enumtest.commands.profiles import read_profile
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_groups import Selection
 from harness.frame import Endpoint
 from tests.enum_wire import NAMES, SECOND, Packet, capture_bytes
 from tests.inference_bench import Drill, run

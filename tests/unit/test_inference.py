@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.inference import Inference, infer
-from enumtest.inference_reading import read_unknown
-from enumtest.inference_words import lines
-from enumtest.profile_file import parse_profile, shipped_names, shipped_profile
-from enumtest.profile_groups import (
+from enumtest.infer.inference import Inference, infer
+from enumtest.infer.reading import read_unknown
+from enumtest.infer.words import lines
+from enumtest.judge.ruling import Vantage
+from enumtest.profiles.profile_file import parse_profile, shipped_names, shipped_profile
+from enumtest.profiles.profile_groups import (
     AllDown,
     Event,
     IdScope,
@@ -21,9 +22,8 @@ from enumtest.profile_groups import (
     Stage,
     Then,
 )
-from enumtest.profile_writer import profile_of, write_profile
-from enumtest.profiles import Profile
-from enumtest.ruling import Vantage
+from enumtest.profiles.profile_writer import profile_of, write_profile
+from enumtest.profiles.profiles import Profile
 from harness.errors import InputError
 from tests.enum_wire import MS, NAMES, SECOND, at_will, sbc
 from tests.inference_bench import Drill, changed, dice, failed, inferred, run, untrue, whole

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.hop_reader import read_lookups
-from enumtest.judge import judge
-from enumtest.message import Query, encode_answer, encode_query, parse_query
-from enumtest.profile_file import shipped_names, shipped_profile
-from enumtest.profile_groups import CacheKey, IdScope
-from enumtest.profiles import Profile
-from enumtest.ruling import Ruling, Vantage
-from enumtest.sbc import Outgoing, Sbc, SbcConfig
-from enumtest.source_uri import SourceOption
+from enumtest.dns.message import Query, encode_answer, encode_query, parse_query
+from enumtest.dns.source_uri import SourceOption
+from enumtest.judge.judge import judge
+from enumtest.judge.ruling import Ruling, Vantage
+from enumtest.profiles.profile_file import shipped_names, shipped_profile
+from enumtest.profiles.profile_groups import CacheKey, IdScope
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.sbc import Outgoing, Sbc, SbcConfig
+from enumtest.traffic.hop_reader import read_lookups
 from harness.capture import parse
 from harness.finding import Outcome
 from tests.enum_wire import (

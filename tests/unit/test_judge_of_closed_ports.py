@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from enumtest.hop_reader import read_lookups
-from enumtest.judge import judge
-from enumtest.message import encode_answer, encode_query, parse_query
-from enumtest.profile_file import shipped_profile
-from enumtest.ruling import Vantage
+from enumtest.dns.message import encode_answer, encode_query, parse_query
+from enumtest.judge.judge import judge
+from enumtest.judge.ruling import Vantage
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.traffic.hop_reader import read_lookups
 from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
 from harness.finding import Outcome
 from harness.frame import Endpoint, encode_udp

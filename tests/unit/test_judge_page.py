@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from enumtest.hop_table import EVENTS, NOT_SEEN, HopTable, LookupTable
-from enumtest.judge_page import close_window, page, picture
-from enumtest.profile_groups import Event
-from enumtest.ruling import Span
-from enumtest.verdict_chart import chart
-from enumtest.verdict_marks import (
+from enumtest.judge.ruling import Span
+from enumtest.profiles.profile_groups import Event
+from enumtest.traffic.hop_table import EVENTS, NOT_SEEN, HopTable, LookupTable
+from enumtest.verdict.chart import chart
+from enumtest.verdict.marks import (
     MAX_MARKS,
     SECOND,
     Kind,
@@ -23,7 +22,8 @@ from enumtest.verdict_marks import (
     rows_of,
     tick_ns,
 )
-from enumtest.verdict_report import Doubt, Grade
+from enumtest.verdict.page import close_window, page, picture
+from enumtest.verdict.report import Doubt, Grade
 from tests.enum_wire import MS, START_NS
 from tests.verdict_bench import (
     FAIL,

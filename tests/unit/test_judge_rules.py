@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.hop_reader import read_lookups
-from enumtest.judge import judge
-from enumtest.message import Query, encode_answer
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import Event
-from enumtest.ruling import Judgement, Ruling, Vantage
-from enumtest.sbc import SbcConfig
+from enumtest.dns.message import Query, encode_answer
+from enumtest.judge.judge import judge
+from enumtest.judge.ruling import Judgement, Ruling, Vantage
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_groups import Event
+from enumtest.sbc.sbc import SbcConfig
+from enumtest.traffic.hop_reader import read_lookups
 from harness.capture import parse
 from harness.finding import Outcome
 from harness.frame import Endpoint

@@ -3,9 +3,8 @@
 import json
 from dataclasses import replace
 
-from enumtest.judge_words import lines, strips
-from enumtest.ruling import Judgement, Measured, Span, Vantage
-from enumtest.verdict_report import (
+from enumtest.judge.ruling import Judgement, Measured, Span, Vantage
+from enumtest.verdict.report import (
     Doubt,
     Grade,
     Report,
@@ -16,6 +15,7 @@ from enumtest.verdict_report import (
     sentence,
     tshark,
 )
+from enumtest.verdict.words import lines, strips
 from harness.frame import Endpoint
 from tests.verdict_bench import (
     FAIL,

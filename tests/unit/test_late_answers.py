@@ -2,9 +2,9 @@
 
 import pytest
 
-from enumtest.hold_down import Group, given_up
-from enumtest.lookups import Lookup, read_traffic
-from enumtest.message import encode_answer, encode_query, parse_query
+from enumtest.checks.hold_down import Group, given_up
+from enumtest.dns.message import encode_answer, encode_query, parse_query
+from enumtest.traffic.lookups import Lookup, read_traffic
 from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
 from harness.frame import Endpoint, decode, encode_udp
 

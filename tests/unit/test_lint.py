@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule
-from enumtest.dialect_file import parse_client, shipped_client, shipped_clients
-from enumtest.lint import Entry, Linted, Verdict, lint, policy_entries, policy_hosts, sample
-from enumtest.naptr import NaptrRecord
-from enumtest.naptr_dialect import STRICT, NaptrDialect, VoidMeaning
-from enumtest.policy import parse_policy
-from enumtest.zone import EnumZone, number_of, parse_record, parse_zone, zone_entries
+from enumtest.naptr.dialect_file import parse_client, shipped_client, shipped_clients
+from enumtest.naptr.lint import Entry, Linted, Verdict, lint, policy_entries, policy_hosts, sample
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.naptr.naptr_dialect import STRICT, NaptrDialect, VoidMeaning
+from enumtest.naptr.zone import EnumZone, number_of, parse_record, parse_zone, zone_entries
+from enumtest.sbc.decision import DEFAULT_RULES, Decision, DecisionRule
+from enumtest.stub.policy import parse_policy
 from harness.errors import InputError
 from harness.number import PhoneNumber
 from harness.regex_worker import PosixRegex

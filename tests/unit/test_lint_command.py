@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from enumtest.cli import main
-from enumtest.dialect_file import parse_client, shipped_clients
-from enumtest.naptr_dialect import IFlag, NaptrDialect
+from enumtest.naptr.dialect_file import parse_client, shipped_clients
+from enumtest.naptr.naptr_dialect import IFlag, NaptrDialect
 
 ROOT = Path(__file__).parent.parent.parent
 THREE = str(ROOT / "fixtures" / "policies" / "three-actions.toml")

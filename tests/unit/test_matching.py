@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from enumtest.lookups import Lookup
-from enumtest.matching import match, rejoin
+from enumtest.traffic.lookups import Lookup
+from enumtest.traffic.matching import match, rejoin
 from harness.records import CallOutcome, CallRecord, Direction
 from tests.enum_wire import NUMBERS, SECOND, good, lookup
 

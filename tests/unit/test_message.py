@@ -6,7 +6,7 @@ import dns.message
 import dns.rdatatype
 import pytest
 
-from enumtest.message import (
+from enumtest.dns.message import (
     Answer,
     Edns,
     Query,
@@ -18,9 +18,9 @@ from enumtest.message import (
     parse_query,
     rcode_value,
 )
-from enumtest.naptr import NaptrRecord
-from enumtest.source_uri import Framing, SourceOption
-from enumtest.wire import parse_header
+from enumtest.dns.source_uri import Framing, SourceOption
+from enumtest.dns.wire import parse_header
+from enumtest.naptr.naptr import NaptrRecord
 from harness.errors import InputError, WireError
 from harness.number import PhoneNumber
 

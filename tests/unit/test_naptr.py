@@ -7,7 +7,7 @@ import dns.rdata
 import pytest
 from dns.rdtypes.IN.NAPTR import NAPTR
 
-from enumtest.naptr import (
+from enumtest.naptr.naptr import (
     NaptrError,
     NaptrRecord,
     ServicesDefect,
@@ -15,7 +15,7 @@ from enumtest.naptr import (
     enum_services,
     presentation,
 )
-from enumtest.search import resolve
+from enumtest.naptr.search import resolve
 from harness.regex import Match, NoMatch, Refusal
 from harness.regex_worker import PosixRegex
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.message import Query, encode_answer, encode_query
+from enumtest.dns.message import Query, encode_answer, encode_query
 from fst.evidence import declared
 from fst.exercises import CONTRAST
 from fst.judgement import judge

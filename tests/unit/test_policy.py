@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.naptr import NaptrRecord
-from enumtest.policy import (
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.stub.policy import (
     Action,
     ActionAnswer,
     Party,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from enumtest.pool import ServerPool
-from enumtest.profile_groups import Selection
-from enumtest.profile_overrides import Overrides, laid_over
+from enumtest.profiles.profile_groups import Selection
+from enumtest.profiles.profile_overrides import Overrides, laid_over
+from enumtest.sbc.pool import ServerPool
 from tests.enum_wire import FIXED
 
 SECOND_NS = 1_000_000_000

@@ -9,16 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enumtest.oracle_timers import oracle_schedule
-from enumtest.profile_file import (
+from enumtest.profiles.oracle_timers import oracle_schedule
+from enumtest.profiles.profile_file import (
     encode_profile,
     parse_profile,
     shipped_names,
     shipped_profile,
 )
-from enumtest.profile_groups import AllDown, Event, ReadmitBy, Selection, Share, Then, Timers
-from enumtest.profile_overrides import COUNTABLE, Overrides, laid_over
-from enumtest.profiles import Profile
+from enumtest.profiles.profile_groups import (
+    AllDown,
+    Event,
+    ReadmitBy,
+    Selection,
+    Share,
+    Then,
+    Timers,
+)
+from enumtest.profiles.profile_overrides import COUNTABLE, Overrides, laid_over
+from enumtest.profiles.profiles import Profile
 from harness.errors import InputError
 from tests.enum_wire import FIXED, MS, SECOND
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from enumtest.cli import main
-from enumtest.profile_file import encode_profile, shipped_names, shipped_profile
+from enumtest.profiles.profile_file import encode_profile, shipped_names, shipped_profile
 
 
 def test_lists_every_profile(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from enumtest.dialect_file import shipped_client
-from enumtest.naptr import NaptrRecord
-from enumtest.naptr_dialect import (
+from enumtest.naptr.dialect_file import shipped_client
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.naptr.naptr_dialect import (
     STRICT,
     FlagReading,
     IFlag,
@@ -16,7 +16,7 @@ from enumtest.naptr_dialect import (
     RegexDialect,
     VoidMeaning,
 )
-from enumtest.reading import Ended, Follow, Passed, Uri, Void, read_answer, read_record
+from enumtest.naptr.reading import Ended, Follow, Passed, Uri, Void, read_answer, read_record
 from harness.errors import InputError
 from harness.regex_worker import PosixRegex
 

@@ -1,8 +1,8 @@
 """ICMP messages given to the questions that they are about."""
 
-from enumtest.hop_reader import read_lookups
-from enumtest.hop_table import NOT_SEEN, HopTable
-from enumtest.message import encode_query
+from enumtest.dns.message import encode_query
+from enumtest.traffic.hop_reader import read_lookups
+from enumtest.traffic.hop_table import NOT_SEEN, HopTable
 from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
 from harness.frame import Endpoint, encode_udp
 from harness.number import PhoneNumber

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.hold_down import Group
-from enumtest.lookups import Lookup
-from enumtest.routing_judge import all_down, outage, rotation, shares, timeouts
+from enumtest.checks.hold_down import Group
+from enumtest.checks.routing import all_down, outage, rotation, shares, timeouts
+from enumtest.traffic.lookups import Lookup
 from harness.finding import Finding, Outcome
 from tests.enum_wire import NAMES, SECOND, good, lookup
 

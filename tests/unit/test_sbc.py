@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.decision import Decision
-from enumtest.message import parse_query
-from enumtest.naptr import NaptrRecord
-from enumtest.open_call import Asked
-from enumtest.profile_groups import Event, Selection, SelectionRules
-from enumtest.profile_overrides import COUNTABLE
-from enumtest.sbc import CallDecided
-from enumtest.source_uri import source_uri
+from enumtest.dns.message import parse_query
+from enumtest.dns.source_uri import source_uri
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.profiles.profile_groups import Event, Selection, SelectionRules
+from enumtest.profiles.profile_overrides import COUNTABLE
+from enumtest.sbc.decision import Decision
+from enumtest.sbc.open_call import Asked
+from enumtest.sbc.sbc import CallDecided
 from harness.errors import InputError
 from tests.enum_wire import (
     ALLOW,

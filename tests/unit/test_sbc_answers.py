@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.decision import Decision
-from enumtest.message import encode_answer, encode_query, encode_refusal, parse_query
-from enumtest.profile_overrides import COUNTABLE
-from enumtest.wire import parse_header
+from enumtest.dns.message import encode_answer, encode_query, encode_refusal, parse_query
+from enumtest.dns.wire import parse_header
+from enumtest.profiles.profile_overrides import COUNTABLE
+from enumtest.sbc.decision import Decision
 from harness.frame import Endpoint
 from tests.enum_wire import (
     ALLOW,

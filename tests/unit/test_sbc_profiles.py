@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from enumtest.decision import Decision
-from enumtest.health import Held
-from enumtest.message import encode_answer, parse_query
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import AllDown, CacheKey
-from enumtest.sbc import CallDecided, Outgoing, Sbc, SbcConfig
+from enumtest.dns.message import encode_answer, parse_query
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_groups import AllDown, CacheKey
+from enumtest.sbc.decision import Decision
+from enumtest.sbc.health import Held
+from enumtest.sbc.sbc import CallDecided, Outgoing, Sbc, SbcConfig
 from harness.frame import Endpoint
 from tests.enum_wire import (
     ALLOW,

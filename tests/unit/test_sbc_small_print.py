@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from enumtest.decision import Decision
-from enumtest.message import Edns, encode_answer, parse_query
-from enumtest.naptr import NaptrRecord
-from enumtest.naptr_dialect import VoidMeaning
-from enumtest.pool import ServerPool
-from enumtest.profile_groups import (
+from enumtest.dns.message import Edns, encode_answer, parse_query
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.naptr.naptr_dialect import VoidMeaning
+from enumtest.profiles.profile_groups import (
     AllDown,
     Event,
     IdScope,
@@ -24,8 +22,10 @@ from enumtest.profile_groups import (
     Stage,
     Then,
 )
-from enumtest.profiles import Profile
-from enumtest.sbc import CallDecided, Outgoing, Sbc, SbcConfig
+from enumtest.profiles.profiles import Profile
+from enumtest.sbc.decision import Decision
+from enumtest.sbc.pool import ServerPool
+from enumtest.sbc.sbc import CallDecided, Outgoing, Sbc, SbcConfig
 from tests.enum_wire import (
     ALLOW,
     FIXED,

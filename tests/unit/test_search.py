@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from enumtest.naptr import NaptrRecord
-from enumtest.naptr_dialect import STRICT, IFlag, NaptrDialect, VoidMeaning
-from enumtest.search import MAX_QUESTIONS, Found, resolve_as, run, search
+from enumtest.naptr.naptr import NaptrRecord
+from enumtest.naptr.naptr_dialect import STRICT, IFlag, NaptrDialect, VoidMeaning
+from enumtest.naptr.search import MAX_QUESTIONS, Found, resolve_as, run, search
 from harness.regex_worker import PosixRegex
 
 AUS = "+16505550112"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from enumtest.message import encode_query
+from enumtest.dns.message import encode_query
 from fst.lab.dialog import Leg, response
 from fst.sensor import Sensor, Sighting
 from harness.frame import Endpoint

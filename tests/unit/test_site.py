@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enumtest.decision import DEFAULT_RULES, Decision, DecisionRule
-from enumtest.profile_file import shipped_profile
-from enumtest.profile_groups import AllDown, Selection
+from enumtest.profiles.profile_file import shipped_profile
+from enumtest.profiles.profile_groups import AllDown, Selection
+from enumtest.sbc.decision import DEFAULT_RULES, Decision, DecisionRule
 from fst.site import SbcTable, parse_site
 from harness.errors import InputError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from enumtest.profile_file import encode_profile, shipped_profile
+from enumtest.profiles.profile_file import encode_profile, shipped_profile
 from fst.rehearsal import rehearsed
 from fst.run_folder import RunFolder
 from fst.run_start import profile_texts, site_fields

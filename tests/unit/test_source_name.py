@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enumtest.answer import ServerState, Transport, answer
-from enumtest.caller import caller_text, pattern_text
-from enumtest.message import Edns, encode_query, parse_answer
-from enumtest.policy import Policy, parse_policy, parse_rules
-from enumtest.source_name import NO_NAMING, SourceNaming, encode_name, parse_name
-from enumtest.source_uri import ANONYMOUS, Framing, SourceOption
+from enumtest.dns.message import Edns, encode_query, parse_answer
+from enumtest.dns.source_name import NO_NAMING, SourceNaming, encode_name, parse_name
+from enumtest.dns.source_uri import ANONYMOUS, Framing, SourceOption
+from enumtest.sbc.caller import caller_text, pattern_text
+from enumtest.stub.answer import ServerState, Transport, answer
+from enumtest.stub.policy import Policy, parse_policy, parse_rules
 from harness.dialplan import DialPlan
 from harness.errors import InputError
 from harness.number import PhoneNumber

@@ -2,8 +2,8 @@
 
 import pytest
 
-from enumtest.message import encode_query, parse_query
-from enumtest.source_uri import Framing, SourceOption, decode, encode, party, source_uri
+from enumtest.dns.message import encode_query, parse_query
+from enumtest.dns.source_uri import Framing, SourceOption, decode, encode, party, source_uri
 from harness.errors import InputError
 
 URI = "sip:+12125550166@a.example;user=phone"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from enumtest.hold_down import Group
-from enumtest.routing_judge import timeouts, waits_longer
+from enumtest.checks.hold_down import Group
+from enumtest.checks.routing import timeouts, waits_longer
 from harness.finding import Outcome
 from tests.enum_wire import MS, NAMES, SECOND, lookup
 

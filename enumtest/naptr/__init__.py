@@ -1,0 +1,1 @@
+"""NAPTR records: what each kind of client makes of them, and what is wrong in a zone."""
