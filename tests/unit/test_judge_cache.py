@@ -154,9 +154,9 @@ def test_at_the_servers_a_lost_answer_excuses_it() -> None:
 
 
 def test_a_caller_that_is_not_sent_cannot_be_told() -> None:
-    """Where answers are kept for one caller only, and no question names it, nothing is sure."""
+    """Where answers are kept for one caller only, and no question names it, there is no rule."""
     hidden = at_will(keyed_by_caller(KEEPS))
-    assert outcome(asked(hidden, forgetful(KEEPS), 60)) is Outcome.OTHER
+    assert outcome(asked(hidden, forgetful(KEEPS), 60)) is None
 
 
 @pytest.mark.parametrize("profile", [at_will(FIXED), FIXED, without(KEEPS, "cache")])
