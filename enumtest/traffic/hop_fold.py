@@ -38,6 +38,7 @@ class Waiting:
     expire_ns: int  # when it gives the server up
     schedule_ns: tuple[int, ...] = ()  # of its sends; (): not known
     new_id: bool = False  # a retransmission has another id, or another port
+    keeps_id: bool = False  # … another port, and the same id
     fixed_id: bool = False  # all questions have one id
     rounds: int = 1  # how often one call may come to a server
     garbled_ends: bool = False  # an answer that cannot be read is the end of waiting
@@ -302,6 +303,7 @@ class _Folding:
         same = codes(
             *(table.client[first], table.server[first], table.question[first]),
             *(table.qtype[first], table.source[first], table.tcp[first]),
+            table.id[first] if self.waiting.keeps_id else np.zeros(len(first), np.int32),
         )
         order = np.argsort(same, kind="stable")
         at_ns, place = self.at_ns[first][order], np.arange(len(order))

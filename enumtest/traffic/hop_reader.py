@@ -185,14 +185,18 @@ class _Reading:
         """Return the hops, those of many ids joined if that gives the schedule of the profile.
 
         Where nothing is declared of ids, one id to each send shows in questions that seem to be
-        sent once, and come at the times of the schedule, all of them.
+        sent once, and come at the times of the schedule, all of them. If those of one id, from
+        other ports, do so by themselves, what has another id is another call's.
         """
         sends = self._silent_sends(folded)
         if not sends.size or (sends > 1).any():
             return folded
-        joined = fold(self.messages, replace(waiting, new_id=True))
-        whole = self._silent_sends(joined) == len(waiting.schedule_ns)
-        return joined if whole.size and whole.mean() >= MOST_WHOLE else folded
+        for keeps_id in (True, False):
+            joined = fold(self.messages, replace(waiting, new_id=True, keeps_id=keeps_id))
+            whole = self._silent_sends(joined) == len(waiting.schedule_ns)
+            if whole.size and whole.mean() >= MOST_WHOLE:
+                return joined
+        return folded
 
     def _silent_sends(self, folded: Folded) -> Ints:
         """Return how often each call's question was sent that nobody answered."""
