@@ -298,11 +298,17 @@ def _readmission(seen: View, best: Sequence[Replay], cites: Cites, fit: bool) ->
     return found
 
 
+FEWEST_PROBES = 3  # of one server
+
+
 def _probes(seen: View) -> list[Inferred]:
     """Return what is asked of a server to see whether it lives, and how often."""
     names = Counter(seen.hops.questions[probe.question] for probe in seen.probes)
     types = Counter(int(seen.hops.qtype[probe.row]) for probe in seen.probes)
     name, times = names.most_common(1)[0]
+    of_one = Counter((probe.server, probe.question) for probe in seen.probes)
+    if max(of_one.values()) < FEWEST_PROBES:  # a host looks up its own name once or twice
+        return []
     some = cited(seen.cites(seen.probes))
     kind = _TYPES.get(types.most_common(1)[0][0])
     rows = [

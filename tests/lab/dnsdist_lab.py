@@ -1,7 +1,7 @@
 """dnsdist between a simulated SBC and three stub servers, on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count, cycle, islice
@@ -28,6 +28,7 @@ SPACING_S = 0.05  # 30 calls take longer than the second between two health chec
 # sent only where a server hangs, and never because the machine is slow.
 TIMEOUT_NS, RETRANSMIT_NS = 4000 * MS, 2000 * MS
 NUMBERS = [PhoneNumber(f"1212555011{last}") for last in range(5)]
+MANY = [PhoneNumber(f"12125550{line}") for line in range(110, 170)]  # no call looks like a retry
 SOURCE = "sip:+16505550100@192.0.2.1"
 POLICY = Policy((), Action.ALLOW, {action: default_answer(action) for action in Action})
 CONFIG = """\
@@ -98,9 +99,9 @@ class Lab:
             _, dropped = await recorder.stop()
             assert dropped == 0
 
-    async def called(self, calls: int) -> list[Decision]:
+    async def called(self, calls: int, numbers: Sequence[PhoneNumber] = NUMBERS) -> list[Decision]:
         """Place *calls*, one after the other; return the decisions."""
-        return [await self._call(number) for number in islice(cycle(NUMBERS), calls)]
+        return [await self._call(number) for number in islice(cycle(numbers), calls)]
 
     async def _call(self, number: PhoneNumber) -> Decision:
         decided, _ = await asyncio.gather(

@@ -23,7 +23,7 @@ from enumtest.stub.faults import Silence
 from enumtest.traffic.hop_reader import read_lookups
 from harness.capture_file import read
 from harness.finding import Outcome
-from tests.lab.dnsdist_lab import CALLS, Lab, Net, lab
+from tests.lab.dnsdist_lab import CALLS, MANY, Lab, Net, lab
 from tests.lab.peers import need, need_root
 
 pytestmark = pytest.mark.lab
@@ -164,14 +164,14 @@ def judged(folder: Path, net: Net, decisions: Sequence[Decision]) -> Judged:
 
 async def outage(made: Lab) -> list[Decision]:
     """Return the decisions of calls before, while and after enum1 hangs."""
-    found = await made.called(BEFORE)
+    found = await made.called(BEFORE, MANY)
     await made.stubs.set_faults("enum1", (Silence(),))
-    found += await made.called(1)
+    found += await made.called(1, MANY)
     await made.marked("enum1", "down", 1)
-    found += await made.called(OUTAGE)
+    found += await made.called(OUTAGE, MANY)
     await made.stubs.set_faults("enum1", ())
     await made.marked("enum1", "up", 2)
-    return found + await made.called(AFTER)
+    return found + await made.called(AFTER, MANY)
 
 
 @pytest.fixture(scope="module")
