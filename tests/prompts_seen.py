@@ -23,6 +23,7 @@ INNER = '''
 import json
 import signal
 import sys
+from concurrent.futures import wait
 from pathlib import Path
 
 from fst.prompt_desk import PromptDesk
@@ -38,7 +39,12 @@ def test_asks():
         for number in (signal.SIGWINCH, signal.SIGCONT):
             signal.signal(number, lambda *_: desk.redraw())
         for count in range(COUNT):
-            answer = desk.ask(a_prompt(prompt_id=f"B.2.2@site1#1.{count + 1}")).result()
+            asked = desk.ask(a_prompt(prompt_id=f"B.2.2@site1#1.{count + 1}"))
+            # A program that was stopped may get SIGCONT in another thread; handlers run in this
+            # one, and only when it comes out of its wait.
+            while not wait([asked], 0.2).done:
+                pass
+            answer = asked.result()
             found.append([answer.key, answer.words, answer.who, answer.where])
     Path(RESULT).write_text(json.dumps(found))
 '''
