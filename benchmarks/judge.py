@@ -27,8 +27,8 @@ import numpy.typing as npt
 from enumtest.dns.message import encode_answer, encode_query, parse_query
 from enumtest.dns.source_uri import SourceOption
 from enumtest.naptr.naptr import NaptrRecord
-from harness.capture import encode_file_header, encode_record
-from harness.frame import Endpoint, encode_udp
+from harness.packets.capture import encode_file_header, encode_record
+from harness.packets.frame import Endpoint, encode_udp
 
 PACKETS, ROUNDS = 1_000_000, 3
 LIMIT_S, LIMIT_MB = 5.0, 1500.0

@@ -39,8 +39,8 @@ from enumtest.stub.server import EnumServers
 from harness.clock import SystemClock
 from harness.command_line import EXIT_OTHER, run_app
 from harness.errors import InputError
-from harness.frame import Endpoint
 from harness.number import ENUM_APEX, PhoneNumber
+from harness.packets.frame import Endpoint
 from harness.regex import Refusal
 from harness.regex_worker import PosixRegex
 

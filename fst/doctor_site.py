@@ -14,7 +14,7 @@ from fst.exercises import WATCHED
 from fst.plan import Plan
 from fst.site import SbcTable, Site, SiteFile
 from harness.dialplan import DialPlan
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from harness.party import Global
 
 HEADROOM = 1.2  # of the least hold-down that would do: the SBC gives servers up at its own pace

@@ -27,10 +27,10 @@ from fst.prompt import Parked
 from fst.run_folder import RunFolder
 from fst.site import Lab, SbcTable, Site, SiteFile
 from fst.strip import strip
-from harness.capture_file import read
 from harness.clock import Clock
 from harness.dialplan import DialPlan
 from harness.errors import HarnessError, InputError
+from harness.packets.capture_file import read
 from harness.regex import RegexEngine
 
 

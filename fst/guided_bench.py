@@ -18,7 +18,7 @@ from fst.observation import Mark, MarkKind, enum_endpoints
 from fst.prompt import Answer, Kind, Parked, Prompt
 from fst.senses import Disagreement
 from fst.sensor import Sensor
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 
 DONE = "d"
 SHOWN_NUMBERS = 8  # in the text of a prompt; its list has all

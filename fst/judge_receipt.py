@@ -14,7 +14,7 @@ from harness.analytics import average_cps, top
 from harness.finding import Finding, Measurement, Outcome
 from harness.records import Direction, LookupRecord
 from harness.regex import RegexEngine
-from probetest.sip import uri_user
+from probetest.sip.message import uri_user
 
 E164 = re.compile(r"\+[1-9][0-9]{1,14}")  # as it must stand in a request already
 

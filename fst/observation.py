@@ -14,11 +14,11 @@ from enumtest.profiles.profile_groups import Event, ReadmitBy
 from enumtest.traffic.lookups import Lookup, Traffic, read_traffic
 from enumtest.traffic.matching import Matching, match, rejoin
 from fst.site import MS, Judging, SbcTable, Site
-from harness.capture import Capture
 from harness.dialplan import DialPlan
-from harness.frame import Datagrams, Endpoint, decode
+from harness.packets.capture import Capture
+from harness.packets.frame import Datagrams, Endpoint, decode
 from harness.records import CallRecord
-from probetest.calls import read_calls
+from probetest.calls.at_sbc import read_calls
 
 
 class MarkKind(StrEnum):

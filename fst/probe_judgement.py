@@ -13,9 +13,9 @@ from harness.analytics import Side, average_cps, top
 from harness.errors import InputError
 from harness.finding import Finding, Outcome
 from harness.records import CallRecord, Direction
-from probetest.bond import judge as judge_bond
-from probetest.bond_state import BondState
 from probetest.dataset import TapData
+from probetest.taps.bond import judge as judge_bond
+from probetest.taps.bond_state import BondState
 
 SIDES: Mapping[str, Side] = {"C.2.2": "source", "C.2.3": "destination"}
 MAX_CITED = 12  # frames in one finding; the count is always given in words

@@ -23,15 +23,15 @@ from fst.plan import HostRole, Scope
 from fst.probe_judgement import ProbeData, SpanSeen, judge_ports, judge_probe
 from fst.run_folder import RunFolder, unused
 from fst.site import Host, Lab, SbcTable, Site, SiteFile
-from harness.capture_file import read
 from harness.dialplan import DialPlan
 from harness.errors import InputError
-from harness.frame import Endpoint
+from harness.packets.capture_file import read
+from harness.packets.frame import Endpoint
 from harness.premises import Premises
-from probetest.bond_live import read_bond
-from probetest.bond_state import BondState, parse_proc
 from probetest.dataset import read_tap
-from probetest.tap import UdpTap
+from probetest.taps.bond_live import read_bond
+from probetest.taps.bond_state import BondState, parse_proc
+from probetest.taps.tap import UdpTap
 
 PORTS = "C.1.1"
 

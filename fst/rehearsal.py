@@ -10,7 +10,7 @@ from typing import Any
 from fst.sbc_profile import context_of
 from fst.site import SiteFile
 from harness.errors import InputError
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 
 SCALE = 60.0  # 10 and 30 minutes become 10 and 30 s
 TIMEOUT_MS = 50  # the least that a loaded laptop keeps

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from enumtest.dns.message import number_from_qname, parse_query
 from fst.report.moment import clock
 from harness.errors import InputError
-from harness.frame import Endpoint
-from probetest.sip import SipMessage, looks_like_sip, parse, uri_user
+from harness.packets.frame import Endpoint
+from probetest.sip.message import SipMessage, looks_like_sip, parse, uri_user
 
 DNS_ID_BYTES = 2
 _TRYING, _REFUSED = 100, 300

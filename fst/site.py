@@ -41,8 +41,8 @@ from fst.site_values import Address, Apex, Name, Network, Number, Place, Port
 from fst.window import Window
 from harness.dialplan import DialPlan
 from harness.errors import InputError
-from harness.frame import Endpoint
 from harness.number import ENUM_APEX, PhoneNumber
+from harness.packets.frame import Endpoint
 
 MS = 1_000_000  # nanoseconds
 MAX_LOSS_S = 26 * 3600  # of data: a daily run, and two hours

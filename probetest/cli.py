@@ -8,7 +8,10 @@ Each command lives in a module of its own (`cli_*`) and is registered here.
 import typer
 
 from harness.command_line import run_app
-from probetest import cli_analyse, cli_bond, cli_make, cli_replay
+from probetest.commands import analyse as cli_analyse
+from probetest.commands import bond as cli_bond
+from probetest.commands import make as cli_make
+from probetest.commands import replay as cli_replay
 
 app = typer.Typer(
     add_completion=False,

@@ -14,19 +14,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.capture import Capture, Ints
 from harness.dialplan import DialPlan
 from harness.errors import InputError
-from harness.frame import Datagrams, decode
+from harness.packets.capture import Capture, Ints
+from harness.packets.frame import Datagrams, decode
 from harness.premises import Premises
 from harness.records import CallOutcome, CallRecord, PortRecord, StreamRecord, legible
-from probetest import parties, sdp
-from probetest.announcements import Announcement, Announcements
-from probetest.dialogs import FAILURE, REDIRECTION, Call, Tally, Waterfall
+from probetest.calls import parties
+from probetest.calls.dialogs import FAILURE, REDIRECTION, Call, Tally, Waterfall
 from probetest.duplicates import Copies, find_copies
-from probetest.messages import Seen, read_messages, udp_rows
-from probetest.sip import parse
-from probetest.streams import Reading, read_streams
+from probetest.media.announcements import Announcement, Announcements
+from probetest.media.streams import Reading, read_streams
+from probetest.sip import sdp
+from probetest.sip.message import parse
+from probetest.sip.seen import Seen, read_messages, udp_rows
 
 REQUEST_TERMINATED = 487  # RFC 3261 section 21.4.25: the caller gave up
 

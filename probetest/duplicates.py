@@ -17,9 +17,9 @@ from enum import IntEnum
 
 import numpy as np
 
-from harness.capture import Bytes, Ints, at_every_byte
-from harness.frame import Datagrams
-from harness.headers import Bools
+from harness.packets.capture import Bytes, Ints, at_every_byte
+from harness.packets.frame import Datagrams
+from harness.packets.headers import Bools
 from probetest.flows import Words, flow_words, groups
 
 WINDOW_NS = 10_000_000  # copies in public captures lie 1.5 ms apart at most; T1 is 500 ms

@@ -9,8 +9,8 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from harness.capture import Bytes, Ints
-from harness.frame import Datagrams
+from harness.packets.capture import Bytes, Ints
+from harness.packets.frame import Datagrams
 
 Words = npt.NDArray[np.uint64]
 

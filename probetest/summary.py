@@ -15,8 +15,8 @@ from harness.views import (
     ports_table,
     streams_table,
 )
+from probetest.calls.dialogs import Waterfall
 from probetest.dataset import TapData
-from probetest.dialogs import Waterfall
 
 VIEWS = (
     *(View.AVERAGE, View.PEAK, View.TOP_SOURCE, View.TOP_DESTINATION),

@@ -8,10 +8,10 @@ from enumtest.sbc.decision import Decision
 from enumtest.sbc.sbc import CallDecided
 from fst.observation import Mark, MarkKind, Observation, enum_endpoints
 from fst.site import SbcTable, parse_site
-from harness.capture import parse
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
-from probetest.sip import encode_request, encode_response
+from harness.packets.capture import parse
+from harness.packets.frame import Endpoint
+from probetest.sip.message import encode_request, encode_response
 from tests.enum_wire import MS, START_NS, Script, Wire, allowing, sbc_config
 from tests.sbc_defects import SOUND, Make
 

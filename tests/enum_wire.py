@@ -18,9 +18,9 @@ from enumtest.profiles.profile_overrides import Overrides, laid_over
 from enumtest.profiles.profiles import Profile
 from enumtest.sbc.sbc import CallDecided, Outgoing, Sbc, SbcConfig
 from enumtest.traffic.lookups import Lookup, Seen, Traffic, Transaction, read_traffic
-from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
-from harness.frame import ACK, PSH, SYN, Endpoint, decode, encode_tcp, encode_udp
 from harness.number import PhoneNumber
+from harness.packets.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
+from harness.packets.frame import ACK, PSH, SYN, Endpoint, decode, encode_tcp, encode_udp
 from harness.regex import Match, NoMatch, Refusal
 
 MS = 1_000_000

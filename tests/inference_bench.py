@@ -18,8 +18,8 @@ from enumtest.profiles.profile_groups import HoldDown, ReadmitBy, Retransmission
 from enumtest.profiles.profiles import Profile
 from enumtest.traffic.hop_reader import read_lookups
 from harness.finding import Outcome
-from harness.frame import Endpoint
 from harness.number import ENUM_APEX
+from harness.packets.frame import Endpoint
 from tests.enum_wire import ALLOW, CLIENT, MS, NAMES, SECOND, SOURCE, Reply, at_will, sbc
 from tests.judge_bench import JudgeWire, config, wired
 from tests.judge_traffic import numbers

@@ -21,11 +21,11 @@ from enumtest.profiles.profile_groups import IdScope
 from enumtest.profiles.profiles import Profile
 from enumtest.sbc.sbc import Outgoing, Sbc, SbcConfig
 from enumtest.traffic.hop_reader import read_lookups
-from harness.capture import Capture, parse
 from harness.errors import WireError
 from harness.finding import Outcome
-from harness.frame import ACK, PSH, SYN, Endpoint, encode_tcp, encode_udp
 from harness.number import PhoneNumber
+from harness.packets.capture import Capture, parse
+from harness.packets.frame import ACK, PSH, SYN, Endpoint, encode_tcp, encode_udp
 from tests.enum_wire import CLIENT, MS, Packet, Reply, Wire, capture_bytes, endpoints
 
 AT_SBC = "sbc"

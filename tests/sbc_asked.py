@@ -3,7 +3,7 @@
 from enumtest.dns.message import encode_answer, parse_query
 from enumtest.naptr.naptr import NaptrRecord
 from enumtest.sbc.sbc import CallDecided, Outgoing, Sbc
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from tests.enum_wire import (
     MS,
     NUMBERS,

@@ -18,8 +18,8 @@ from enumtest.sbc.open_call import OpenCall
 from enumtest.sbc.pool import ServerPool
 from enumtest.sbc.sbc import Outgoing, Sbc, SbcConfig
 from harness.errors import WireError
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 from tests.enum_wire import FIXED, MS, SECOND, WholeNumber, at_will, ids
 from tests.sbc_defects import Make, of_class, with_pool
 

@@ -3,9 +3,9 @@
 import struct
 from dataclasses import dataclass, field
 
-from harness.capture import LINKTYPE_RAW, Capture, encode_file_header, encode_record, parse
-from harness.frame import Endpoint, encode_tcp, encode_udp
-from probetest.sip import encode_request, encode_response
+from harness.packets.capture import LINKTYPE_RAW, Capture, encode_file_header, encode_record, parse
+from harness.packets.frame import Endpoint, encode_tcp, encode_udp
+from probetest.sip.message import encode_request, encode_response
 
 START_NS = 1_700_000_000_000_000_000
 MS = 1_000_000

@@ -10,9 +10,9 @@ from enumtest.sbc.sbc import SbcConfig
 from enumtest.traffic.hop_reader import read_lookups
 from enumtest.traffic.hop_table import Cite, LookupTable
 from enumtest.verdict.report import Doubt, Report
-from harness.capture import Capture, parse
 from harness.finding import Outcome
-from harness.frame import Endpoint
+from harness.packets.capture import Capture, parse
+from harness.packets.frame import Endpoint
 from tests.enum_wire import MS, SECOND, START_NS, Down, Script, Wire, endpoints, sbc
 
 SERVERS = endpoints(3)

@@ -11,10 +11,10 @@ from rich.console import Console
 from enumtest.traffic.dataset import records
 from enumtest.traffic.lookups import read_traffic
 from harness.analytics import frame
-from harness.capture_file import read
 from harness.errors import InputError
-from harness.frame import Endpoint, decode
 from harness.number import ENUM_APEX
+from harness.packets.capture_file import read
+from harness.packets.frame import Endpoint, decode
 from harness.premises import Premises
 from harness.records import LookupRecord
 from harness.view_page import render

@@ -8,7 +8,7 @@ from enumtest.dns.message import Query, parse_answer, parse_query
 from enumtest.naptr.explain import Outcome, Reply
 from harness.clock import Clock
 from harness.errors import ToolError, WireError
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 
 LENGTH_BYTES = 2  # before each message over TCP (RFC 1035 section 4.2.2)
 MAX_UDP_BYTES = 65_535

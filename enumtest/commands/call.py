@@ -17,8 +17,8 @@ from enumtest.sbc.client import SbcClient
 from enumtest.sbc.sbc import CallDecided, Sbc, SbcConfig
 from harness.clock import SystemClock
 from harness.errors import InputError
-from harness.frame import Endpoint
 from harness.number import ENUM_APEX, PhoneNumber
+from harness.packets.frame import Endpoint
 from harness.regex_worker import PosixRegex
 
 MS = 1_000_000

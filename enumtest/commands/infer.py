@@ -16,8 +16,8 @@ from enumtest.infer.reading import read_unknown
 from enumtest.infer.words import event, lines
 from enumtest.judge.capture_doubts import refuse_copies, refuse_strangers
 from enumtest.profiles.profile_writer import write_profile
-from harness.capture_file import read
 from harness.errors import InputError
+from harness.packets.capture_file import read
 
 EPILOG = (
     "Examples: enumtest infer sbc.pcap --servers 192.0.2.11,192.0.2.12 -o our-sbc.toml; then "

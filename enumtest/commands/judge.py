@@ -31,11 +31,11 @@ from enumtest.traffic.hop_table import LookupTable
 from enumtest.verdict.page import page, picture
 from enumtest.verdict.report import Doubt, Grade, Report, event, printable
 from enumtest.verdict.words import lines
-from harness.capture import Capture
-from harness.capture_file import read
 from harness.errors import InputError
 from harness.finding import Outcome
-from harness.frame import Endpoint
+from harness.packets.capture import Capture
+from harness.packets.capture_file import read
+from harness.packets.frame import Endpoint
 
 DNS_PORT = 53
 MS, SECOND = 1_000_000, 1_000_000_000

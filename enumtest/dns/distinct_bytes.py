@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.capture import Bytes, Ints, at_every_byte
+from harness.packets.capture import Bytes, Ints, at_every_byte
 
 Words = npt.NDArray[np.uint64]
 

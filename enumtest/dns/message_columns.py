@@ -18,8 +18,8 @@ from enumtest.dns.source_uri import Framing, decode
 from enumtest.dns.wire import HEADER_BYTES
 from enumtest.profiles.profile_groups import Event
 from enumtest.traffic.hop_table import EVENTS
-from harness.capture import Bytes, Ints, at_every_byte
 from harness.errors import InputError
+from harness.packets.capture import Bytes, Ints, at_every_byte
 
 MAX_NAME_BYTES, MAX_LABEL_BYTES, MAX_LABELS = 255, 63, 127
 MAX_RECORDS = 16  # of an answer of the usual shape

@@ -26,9 +26,9 @@ from enumtest.profiles.profile_groups import Event
 from enumtest.sbc.events import event_of
 from enumtest.traffic.hop_table import EVENTS
 from enumtest.traffic.transactions import Message, messages
-from harness.capture import Ints, at_every_byte
 from harness.errors import InputError, WireError
-from harness.frame import TCP, UDP, Datagrams, Endpoint
+from harness.packets.capture import Ints, at_every_byte
+from harness.packets.frame import TCP, UDP, Datagrams, Endpoint
 
 ID_BYTES = 2
 IPV6_BYTES = 16

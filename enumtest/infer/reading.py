@@ -19,8 +19,8 @@ from enumtest.profiles.profiles import Profile
 from enumtest.traffic.hop_reader import read_lookups
 from enumtest.traffic.hop_table import EVENTS, HopTable, LookupTable
 from enumtest.traffic.lookup_join import is_redial, redials
-from harness.capture import Capture, Ints
-from harness.frame import Endpoint
+from harness.packets.capture import Capture, Ints
+from harness.packets.frame import Endpoint
 
 LONGEST_NS = 120 * 10**9  # that an SBC is thought to wait for one server
 MAX_ROUNDS = 2  # of an unknown SBC through its servers, in one call

@@ -17,8 +17,8 @@ from enumtest.judge.joins import NS, OK, Bools
 from enumtest.judge.ruling import MAX_CITED, Note, Ruling
 from enumtest.profiles.profile_groups import CacheKey
 from enumtest.traffic.hop_table import NOT_SEEN
-from harness.capture import Ints
 from harness.finding import Outcome
+from harness.packets.capture import Ints
 
 TTL = "cache.ttl"
 NAPTR = 35

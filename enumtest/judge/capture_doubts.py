@@ -15,10 +15,10 @@ from enumtest.profiles.profile_groups import Event, Selection
 from enumtest.profiles.profiles import Profile
 from enumtest.traffic.hop_table import EVENTS, NOT_SEEN, HopTable, LookupTable, Watch
 from enumtest.verdict.report import Doubt, Grade, printable, shown, utc
-from harness.capture import Capture
 from harness.errors import InputError
-from harness.frame import UDP, Datagrams, Endpoint, decode
-from harness.headers import Bools
+from harness.packets.capture import Capture
+from harness.packets.frame import UDP, Datagrams, Endpoint, decode
+from harness.packets.headers import Bools
 
 MIN_HEADER_BYTES = 12  # of a DNS message
 NO_QUERY = 0xF8  # in its third octet: a response, or another opcode

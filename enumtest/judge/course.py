@@ -10,8 +10,8 @@ import numpy.typing as npt
 from enumtest.judge.doubt import ambiguous_turns
 from enumtest.judge.rows import Rows
 from enumtest.judge.ruling import MAX_CITED, Ruling
-from harness.capture import Ints
 from harness.finding import Outcome
+from harness.packets.capture import Ints
 
 
 @dataclass(frozen=True, eq=False)

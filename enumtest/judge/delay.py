@@ -12,8 +12,8 @@ from enumtest.judge.joins import MS_NS, NS
 from enumtest.judge.ruling import MAX_CITED, Measured, Note, Ruling
 from enumtest.judge.states import States
 from enumtest.traffic.hop_table import NOT_SEEN
-from harness.capture import Ints
 from harness.finding import Outcome
+from harness.packets.capture import Ints
 
 PERCENTILES = (50, 95, 99)
 

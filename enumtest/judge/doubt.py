@@ -10,7 +10,7 @@ import numpy.typing as npt
 from enumtest.judge.joins import OK, TIMER_NS, UNKNOWN_WAIT_NS
 from enumtest.judge.rows import Rows
 from enumtest.traffic.hop_table import NOT_SEEN
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 
 def ambiguous_turns(course: Rows) -> npt.NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from enumtest.judge.joins import OK, SILENT, TIMER_NS, UNKNOWN_WAIT_NS, Bools
 from enumtest.judge.readings import Seen
 from enumtest.profiles.profile_groups import Event, Then
 from enumtest.traffic.hop_table import EVENTS, NOT_SEEN
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 LEAST_WAIT_NS = 500_000_000  # of any SBC for a server
 WELL = frozenset({None, Event.NXDOMAIN, Event.NODATA})  # of a server that did its work

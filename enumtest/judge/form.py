@@ -18,8 +18,8 @@ from enumtest.judge.ruling import MAX_CITED, Note, Ruling
 from enumtest.judge.states import Held, merged
 from enumtest.profiles.profile_groups import ReadmitBy
 from enumtest.sbc.sbc import SOURCE_PAYLOAD_BYTES
-from harness.capture import Ints
 from harness.finding import Outcome
+from harness.packets.capture import Ints
 
 NAPTR = 35
 FEWEST = 3  # digits of a number; the rest of a name is its apex

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from enumtest.profiles.profile_groups import Event, IdScope
 from enumtest.profiles.profiles import Profile
 from enumtest.traffic.hop_table import EVENTS, NOT_SEEN, HopTable, LookupTable
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 Bools = npt.NDArray[np.bool_]
 

@@ -22,8 +22,8 @@ from enumtest.judge.ruling import MAX_CITED, Note, Ruling
 from enumtest.judge.states import State, States
 from enumtest.profiles.profile_groups import Event, IdScope, InFlight, Then
 from enumtest.traffic.hop_table import EVENTS, NOT_SEEN, OddFrame
-from harness.capture import Ints
 from harness.finding import Outcome
+from harness.packets.capture import Ints
 
 TOGETHER_NS = 5 * MS_NS
 OFTEN = 3  # times that are no chance

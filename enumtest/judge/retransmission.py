@@ -16,8 +16,8 @@ from enumtest.judge.joins import NS, SILENT, TIMER_NS, Bools
 from enumtest.judge.ruling import MAX_CITED, Measured, Note, Ruling
 from enumtest.profiles.profile_groups import IdScope, InFlight, Then
 from enumtest.traffic.hop_table import NOT_SEEN, OTHER_EDNS, OTHER_LETTERS, OTHER_SOURCE, Cite
-from harness.capture import Ints
 from harness.finding import Outcome
+from harness.packets.capture import Ints
 
 EXPIRE = "retransmission.expire"
 SCHEDULE = "retransmission.schedule"

@@ -24,8 +24,8 @@ from enumtest.judge.ruling import MAX_CITED, Note, Ruling
 from enumtest.judge.states import State, States
 from enumtest.judge.turns import Walk, WrongTurn
 from enumtest.profiles.profile_groups import ReadmitBy, Selection
-from harness.capture import Ints
 from harness.finding import Outcome
+from harness.packets.capture import Ints
 
 ORDER = "rotation.order"
 SCOPE = "hold-down.scope"

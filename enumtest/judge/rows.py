@@ -18,7 +18,7 @@ from enumtest.judge.ruling import Vantage
 from enumtest.profiles.profile_groups import Event, ReadmitBy
 from enumtest.profiles.profiles import Profile
 from enumtest.traffic.hop_table import EVENTS, NOT_SEEN, HopTable, LookupTable
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from enumtest.judge.readings import Reading, holds_calls
 from enumtest.profiles.profile_groups import AllDown, HoldDown, Readmission, ReadmitBy
 from enumtest.sbc.health import ServerHealth
 from enumtest.traffic.hop_table import NOT_SEEN
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 GUARD_NS = TIMER_NS  # calls that looked for a server while a hold-down began
 

@@ -21,8 +21,8 @@ from enumtest.judge.ruling import Note, Ruling
 from enumtest.judge.states import States, longest_ns
 from enumtest.judge.turns import Walk
 from enumtest.profiles.profile_groups import Selection
-from harness.capture import Ints
 from harness.finding import Outcome
+from harness.packets.capture import Ints
 
 ORDER = "rotation.order"
 APART_NS = 300 * MS_NS  # packets do not pass each other over so much

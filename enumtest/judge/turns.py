@@ -17,7 +17,7 @@ from enumtest.judge.course import Course
 from enumtest.judge.readings import shares
 from enumtest.judge.states import State, States, decoded
 from enumtest.profiles.profile_groups import Selection, Share
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 MAX_TURNS = 50_000  # walked once a rule; of more, the wrong ones are no chance
 

@@ -13,8 +13,8 @@ from enumtest.dns.source_uri import SourceOption, decode
 from enumtest.naptr.search import Found, Step, resolve
 from enumtest.sbc.decision import DEFAULT_RULES, Decision, DecisionRule, decided_by
 from harness.errors import InputError
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 from harness.regex import RegexEngine
 
 NS_PER_MS = 1_000_000

@@ -11,8 +11,8 @@ from enumtest.sbc.health import Held
 from enumtest.sbc.sbc import CallDecided, Outgoing, Sbc
 from harness.clock import Clock
 from harness.errors import ToolError
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 
 TCP_LIMIT_S = 5.0  # for one exchange over TCP; the SBC's own timeout is usually shorter
 LENGTH_BYTES = 2  # before each message over TCP (RFC 1035 section 4.2.2)

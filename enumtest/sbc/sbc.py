@@ -33,8 +33,8 @@ from enumtest.sbc.open_call import Asked, GivenUpQueries, OpenCall, wrong_about
 from enumtest.sbc.pool import ServerPool
 from enumtest.sbc.probing import Prober
 from harness.errors import InputError, WireError
-from harness.frame import Endpoint
 from harness.number import ENUM_APEX, PhoneNumber
+from harness.packets.frame import Endpoint
 from harness.regex import RegexEngine
 
 SOURCE_PAYLOAD_BYTES = 1220  # draft-kaplan-enum-source-uri-00 section 8: the least a client offers

@@ -6,7 +6,7 @@ import os
 from enumtest.stub.control import MAX_LINE_BYTES, encode_error
 from enumtest.stub.server import EnumServers
 from harness.errors import InputError, ToolError
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 
 MAX_CONNECTIONS = 100
 

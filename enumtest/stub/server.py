@@ -31,8 +31,8 @@ from enumtest.stub.faults import Fault, PortClosed
 from enumtest.stub.policy import Policy
 from harness.clock import Clock
 from harness.errors import HarnessError, InputError, ToolError
-from harness.frame import Endpoint
 from harness.number import ENUM_APEX
+from harness.packets.frame import Endpoint
 
 TCP_IDLE_S = 5.0  # RFC 7766 section 6.2.3 asks for seconds; a test ends sooner than a real server
 MAX_CONNECTIONS = 100  # of one server

@@ -23,7 +23,7 @@ from enumtest.dns.message_table import MessageTable
 from enumtest.judge.asking_ways import UNDECLARED_NS, Ways
 from enumtest.traffic.hop_fold import fold
 from enumtest.traffic.lookup_join import SILENCE
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 MS = 1_000_000
 DAY_NS = 86_400_000 * MS

@@ -21,7 +21,7 @@ from enumtest.dns.message_table import Bools, MessageTable
 from enumtest.profiles.profile_groups import Event
 from enumtest.traffic.hop_table import EVENTS, NOT_SEEN
 from enumtest.traffic.keyed_hops import KeyedHops
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 MS = 1_000_000
 COPY_NS, SAME_PACKET_NS = 20 * MS, 100 * MS

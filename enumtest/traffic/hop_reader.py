@@ -34,9 +34,9 @@ from enumtest.traffic.hop_table import (
 from enumtest.traffic.lookup_join import SILENCE, Asked, join, measured_expire
 from enumtest.traffic.probe_names import probes
 from enumtest.traffic.refusals import Hops, Refusal, read_refusals, refused
-from harness.capture import Capture, Ints
 from harness.errors import InputError
-from harness.frame import Endpoint, decode
+from harness.packets.capture import Capture, Ints
+from harness.packets.frame import Endpoint, decode
 
 MAX_ODD = 1000  # that are told one by one; a capture can hold millions
 MOST_WHOLE = 0.8  # of the silent questions have to be sent as often as is declared

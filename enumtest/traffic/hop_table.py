@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from enumtest.profiles.profile_groups import Event
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 EVENTS: tuple[Event | None, ...] = (None, *Event)  # of `HopTable.event`; 0: an answer to act on
 NOT_SEEN = -1  # in a column of times

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from enumtest.profiles.profile_groups import Event
 from enumtest.traffic.hop_table import EVENTS
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 MAX_LOOKED_AT = 32  # chains at one server, from the best fit on
 HASTE_NS = 50_000_000  # after an answer that ends a call: the SBC's doing, nobody redials so fast

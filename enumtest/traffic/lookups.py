@@ -22,8 +22,8 @@ from enumtest.traffic.transactions import (
     read_transactions,
 )
 from harness.errors import InputError
-from harness.frame import Datagrams, Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Datagrams, Endpoint
 
 __all__ = [
     "FAILURE_RCODES",

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from enumtest.traffic.hop_table import NOT_SEEN
-from harness.capture import Ints
-from harness.frame import UDP, Datagrams, Endpoint
-from harness.unreachable import unreachable
+from harness.packets.capture import Ints
+from harness.packets.frame import UDP, Datagrams, Endpoint
+from harness.packets.unreachable import unreachable
 
 
 @dataclass(frozen=True, slots=True)

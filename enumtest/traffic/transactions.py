@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from enumtest.dns.message import Answer, Query, parse_answer, parse_query
 from enumtest.dns.source_uri import source_uri
 from harness.errors import WireError
-from harness.frame import Datagrams, Endpoint
-from harness.tcp_stream import Stream, reassemble
+from harness.packets.frame import Datagrams, Endpoint
+from harness.packets.tcp_stream import Stream, reassemble
 
 TCP = 6
 FAILURE_RCODES = frozenset({"SERVFAIL", "REFUSED", "FORMERR", "NOTIMP"})  # no work was done

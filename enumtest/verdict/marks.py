@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from enumtest.profiles.profile_groups import Event
 from enumtest.traffic.hop_table import EVENTS, NOT_SEEN, Cite, HopTable
-from harness.capture import Ints
+from harness.packets.capture import Ints
 
 MAX_MARKS = 4000  # of one picture: half a megabyte
 MAX_OF_SERVER = 1000  # dots in one strip; more would be a line

@@ -14,7 +14,7 @@ from enumtest.judge.ruling import Judgement, Measured, Ruling, Vantage
 from enumtest.profiles.profiles import Profile
 from enumtest.traffic.hop_table import Cite, HopTable, LookupTable
 from harness.finding import Outcome, worst
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from harness.views import moment
 
 SCHEMA = 1  # of the JSON; a field that changes its meaning makes it 2

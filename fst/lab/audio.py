@@ -10,7 +10,7 @@ import zlib
 from fst.lab.tap import Tap
 from harness.clock import Clock
 from harness.errors import ToolError
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 
 PACKET_S = 0.02  # RFC 3551 section 4.2: the default packetisation
 SAMPLES = 160

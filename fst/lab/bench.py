@@ -28,8 +28,8 @@ from fst.run_folder import unused
 from fst.site import MS, Lab, SbcTable, Site, SiteFile
 from harness.clock import Clock
 from harness.errors import ToolError
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 from harness.regex import RegexEngine
 
 SEED = 2026  # of DNS ids and Session-IDs: a lab run is to be the same each time

@@ -7,8 +7,8 @@ the same Session-ID (RFC 7989), by which they can be joined without guessing.
 import re
 from dataclasses import dataclass
 
-from harness.frame import Endpoint
-from probetest.sip import SipMessage, encode_request, encode_response
+from harness.packets.frame import Endpoint
+from probetest.sip.message import SipMessage, encode_request, encode_response
 
 REASONS = {
     100: "Trying",

@@ -20,7 +20,7 @@ from fst.lab.hosts import states_in, stop_all
 from fst.lab.tap import Tap
 from harness.clock import Clock
 from harness.errors import InputError, WireError
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 
 TRIES = 3
 ANSWER_S = 0.4  # for one try

@@ -17,9 +17,9 @@ from fst.lab.dialog import Leg, describe, described, response
 from fst.lab.tap import Tap
 from harness.clock import Clock
 from harness.errors import InputError, NumberError, ToolError
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
-from probetest.sip import SipMessage, parse, uri_user
+from harness.packets.frame import Endpoint
+from probetest.sip.message import SipMessage, parse, uri_user
 
 if TYPE_CHECKING:
     from enumtest.sbc.sbc import CallDecided

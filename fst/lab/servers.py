@@ -12,7 +12,7 @@ from enumtest.stub.server import EnumServers
 from fst.lab.tap import Tap
 from fst.site import Lab
 from harness.clock import Clock
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 
 
 class LabServers(Protocol):

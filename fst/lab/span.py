@@ -8,8 +8,8 @@ import socket
 from collections.abc import Sequence
 
 from harness.errors import ToolError
-from harness.frame import Endpoint
-from probetest.vxlan import encapsulate
+from harness.packets.frame import Endpoint
+from probetest.taps.vxlan import encapsulate
 
 FIRST_PORT, SECOND_PORT = 6, 7  # as the plan numbers them
 _MAC_TO, _MAC_FROM = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")

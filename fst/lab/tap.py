@@ -7,8 +7,8 @@ wire's order. What another program sends is told of on receipt.
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.capture_file import CaptureWriter
-from harness.frame import Endpoint, encode_tcp, encode_udp
+from harness.packets.capture_file import CaptureWriter
+from harness.packets.frame import Endpoint, encode_tcp, encode_udp
 
 PSH_ACK = 0x18
 

@@ -15,7 +15,7 @@ from enumtest.profiles.profile_file import shipped_profile
 from enumtest.profiles.profile_groups import Event
 from enumtest.traffic.hop_reader import read_lookups
 from enumtest.traffic.hop_table import EVENTS
-from harness.capture_file import read
+from harness.packets.capture_file import read
 from tests.enum_captures import ARGUMENTS, CASES, SERVERS
 
 ROOT = Path(__file__).parents[2] / "pcaps"

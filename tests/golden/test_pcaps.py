@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.capture_file import read
+from harness.packets.capture_file import read
 from probetest.cli import main
-from probetest.script import build, parse_script
+from probetest.script.build import build, parse_script
 
 ROOT = Path(__file__).parents[2]
 CASES = sorted(  # pcaps/enum-* hold DNS alone: tests/golden/test_enum_pcaps.py

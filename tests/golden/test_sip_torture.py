@@ -7,7 +7,7 @@ as escapes. The messages with telephone numbers outside the fiction ranges are l
 import pytest
 
 from harness.errors import WireError
-from probetest.sip import parse, uri_host, uri_user
+from probetest.sip.message import parse, uri_host, uri_user
 
 SDP = """
 v=0

@@ -13,8 +13,8 @@ from enumtest.sbc.sbc import Sbc
 from enumtest.stub.policy import Action, Policy, default_answer
 from enumtest.stub.server import EnumServers
 from harness.clock import SystemClock
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 from harness.regex_worker import PosixRegex
 from tests.enum_wire import sbc_config
 from tests.lab.peers import Process, need, start, until

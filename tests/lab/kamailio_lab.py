@@ -24,10 +24,10 @@ from pathlib import Path
 from enumtest.stub.faults import Fault
 from enumtest.stub.policy import Policy
 from enumtest.stub.server import EnumServers
-from harness.capture import Capture
-from harness.capture_file import read
 from harness.clock import SystemClock
-from harness.frame import Endpoint
+from harness.packets.capture import Capture
+from harness.packets.capture_file import read
+from harness.packets.frame import Endpoint
 from tests.lab.kamailio_net import (
     CALLEE,
     CALLER,

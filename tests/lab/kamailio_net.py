@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from tests.lab.peers import need
 
 T = TypeVar("T")

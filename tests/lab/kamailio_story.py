@@ -24,12 +24,12 @@ from enumtest.stub.faults import (
 from enumtest.stub.policy import Action, ActionAnswer, Party, Policy, Rule, default_answer
 from enumtest.traffic.hop_reader import read_lookups
 from enumtest.traffic.hop_table import LookupTable
-from harness.capture import Capture
 from harness.dialplan import DialPlan
-from harness.frame import Endpoint, decode
 from harness.number import PhoneNumber
+from harness.packets.capture import Capture
+from harness.packets.frame import Endpoint, decode
 from harness.records import CallRecord
-from probetest.calls import read_calls
+from probetest.calls.at_sbc import read_calls
 from tests.lab.kamailio_lab import Resolver, kamailio_lab
 from tests.lab.kamailio_net import SBC, SERVERS
 

@@ -29,8 +29,8 @@ from fst.enum_work import LabParts
 from fst.observation import enum_endpoints
 from fst.run_lock import start_of
 from fst.site import SbcTable, Site, SiteFile
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 from tests.lab.peers import POLL_S, Process, need, start, until
 from tests.lab.tcpdump import TcpdumpRecorder
 

@@ -14,9 +14,9 @@ from scapy.layers.rtp import RTP
 from scapy.packet import Raw
 from scapy.utils import PcapWriter
 
-from harness.capture_file import read
-from harness.frame import Endpoint, decode
-from harness.headers import NO_IP_ID
+from harness.packets.capture_file import read
+from harness.packets.frame import Endpoint, decode
+from harness.packets.headers import NO_IP_ID
 from harness.premises import Premises
 from probetest.dataset import TapData, read_tap
 from tests.lab.peers import LIMIT_S, need

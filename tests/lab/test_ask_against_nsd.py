@@ -11,8 +11,8 @@ import pytest
 from enumtest.cli import main
 from enumtest.naptr.search import run, search
 from enumtest.naptr.zone import EnumZone, parse_zone
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 from harness.regex_worker import PosixRegex
 from tests.lab.nsd_lab import CONFIG, serial_of
 from tests.lab.peers import POLL_S, need, start, until

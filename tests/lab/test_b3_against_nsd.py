@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from enumtest.traffic.lookups import Transaction, read_traffic
-from harness.capture import LINKTYPE_ETHERNET
-from harness.capture_file import read
-from harness.frame import Endpoint, decode
+from harness.packets.capture import LINKTYPE_ETHERNET
+from harness.packets.capture_file import read
+from harness.packets.frame import Endpoint, decode
 from tests.lab.peers import need, need_root
 from tests.loopback.runs import AGAIN, LIMIT_S, ROOT, TIMEOUT_MS, CasesRun, run_cases, steady
 

@@ -21,8 +21,8 @@ from enumtest.profiles.profile_file import parse_profile
 from enumtest.sbc.decision import Decision
 from enumtest.stub.faults import Silence
 from enumtest.traffic.hop_reader import read_lookups
-from harness.capture_file import read
 from harness.finding import Outcome
+from harness.packets.capture_file import read
 from tests.lab.dnsdist_lab import CALLS, MANY, Lab, Net, lab
 from tests.lab.peers import need, need_root
 

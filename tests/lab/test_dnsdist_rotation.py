@@ -27,9 +27,9 @@ from enumtest.checks.routing import outage, rotation
 from enumtest.sbc.decision import Decision
 from enumtest.stub.faults import PortClosed, Silence
 from enumtest.traffic.lookups import Traffic, read_traffic
-from harness.capture_file import read
 from harness.finding import Outcome
-from harness.frame import decode
+from harness.packets.capture_file import read
+from harness.packets.frame import decode
 from tests.lab.dnsdist_lab import CALLS, MS, NUMBERS, RETRANSMIT_NS, TIMEOUT_NS, Net, lab
 from tests.lab.peers import need, need_root
 

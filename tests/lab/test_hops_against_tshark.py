@@ -9,7 +9,7 @@ import pytest
 from enumtest.dns.message import Query, encode_answer
 from enumtest.traffic.hop_reader import read_lookups
 from enumtest.traffic.hop_table import EVENTS
-from harness.capture_file import read
+from harness.packets.capture_file import read
 from tests.enum_wire import (
     MS,
     SECOND,

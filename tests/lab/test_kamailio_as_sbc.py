@@ -22,9 +22,9 @@ from enumtest.profiles.profile_writer import write_profile
 from enumtest.profiles.profiles import Profile
 from enumtest.traffic.hop_reader import read_lookups
 from harness.finding import Outcome
-from harness.frame import decode
+from harness.packets.frame import decode
+from harness.packets.unreachable import unreachable
 from harness.records import CallOutcome
-from harness.unreachable import unreachable
 from tests.enum_wire import at_will
 from tests.lab.kamailio_net import CALLEE, LIMIT_S, SBC
 from tests.lab.kamailio_story import (

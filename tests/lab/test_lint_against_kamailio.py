@@ -19,8 +19,8 @@ import pytest
 from enumtest.naptr.dialect_file import shipped_client
 from enumtest.naptr.naptr import NaptrRecord, presentation
 from enumtest.naptr.reading import Uri, read_answer
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 from harness.regex_worker import PosixRegex
 from tests.lab.nsd_lab import CONFIG, serial_of
 from tests.lab.peers import POLL_S, Process, missing, need, need_root, start, until

@@ -18,12 +18,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.capture_file import read
-from harness.frame import decode
+from harness.packets.capture_file import read
+from harness.packets.frame import decode
 from probetest.cli import main
 from probetest.duplicates import find_copies
-from probetest.messages import read_messages, udp_rows
-from probetest.sip import parse, uri_user
+from probetest.sip.message import parse, uri_user
+from probetest.sip.seen import read_messages, udp_rows
 from tests.lab.peers import need
 
 pytestmark = pytest.mark.lab

@@ -19,11 +19,11 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from harness.capture import encode_file_header, encode_record, parse
-from harness.capture_file import CaptureWriter, read
 from harness.errors import InputError
-from harness.frame import ACK, FIN, PSH, SYN, Endpoint, decode, encode_tcp, encode_udp
-from harness.tcp_stream import reassemble
+from harness.packets.capture import encode_file_header, encode_record, parse
+from harness.packets.capture_file import CaptureWriter, read
+from harness.packets.frame import ACK, FIN, PSH, SYN, Endpoint, decode, encode_tcp, encode_udp
+from harness.packets.tcp_stream import reassemble
 from tests.lab.peers import need
 
 pytestmark = pytest.mark.lab

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.capture import Capture
-from harness.capture_file import CaptureWriter, read
+from harness.packets.capture import Capture
+from harness.packets.capture_file import CaptureWriter, read
 from tests.lab.peers import Process, missing, need, need_root, start, until
 
 pytestmark = pytest.mark.lab
@@ -191,7 +191,7 @@ def test_tap_counts_what_the_kernel_drops(cable: Namespace, tmp_path: Path) -> N
     code = (
         "import asyncio, subprocess, sys\n"
         "from pathlib import Path\n"
-        "from probetest.tap import PacketTap\n"
+        "from probetest.taps.tap import PacketTap\n"
         "async def go():\n"
         "    tap = PacketTap('far', receive_buffer_bytes=8192)\n"
         "    await tap.start(Path(sys.argv[1]))\n"

@@ -15,8 +15,8 @@ from enumtest.stub.policy import Action, Policy, parse_policy
 from enumtest.stub.server import EnumServers
 from harness.clock import SystemClock
 from harness.errors import InputError
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 from harness.regex import Refusal
 from harness.regex_worker import PosixRegex
 from tests.lab.peers import need

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.capture_file import CaptureWriter, read
-from harness.frame import Endpoint, decode, encode_udp
-from probetest.sip import SipMessage, encode_request, encode_response, parse, uri_user
+from harness.packets.capture_file import CaptureWriter, read
+from harness.packets.frame import Endpoint, decode, encode_udp
+from probetest.sip.message import SipMessage, encode_request, encode_response, parse, uri_user
 from tests.lab.peers import LIMIT_S, need
 from tests.lab.sipp import stop_after, wait_until_it_listens
 

@@ -9,8 +9,8 @@ from enumtest.stub.answer import AnswerNote, Transport
 from enumtest.stub.policy import parse_policy
 from enumtest.stub.server import EnumServers
 from harness.clock import SystemClock
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 from tests.lab.peers import need
 
 pytestmark = pytest.mark.lab

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.capture_file import read
-from harness.frame import decode
+from harness.packets.capture_file import read
+from harness.packets.frame import decode
 from tests.lab.conftest import NET, WatchedRun
 from tests.lab.peers import need
 from tests.lab.tcpdump import MARKER

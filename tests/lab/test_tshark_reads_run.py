@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from enumtest.dns.message import Answer, Edns, Query, parse_answer, parse_query, rcode_value
-from harness.capture_file import read
-from harness.frame import decode
-from probetest.sip import parse as parse_sip
+from harness.packets.capture_file import read
+from harness.packets.frame import decode
+from probetest.sip.message import parse as parse_sip
 from tests.lab.conftest import WatchedRun
 from tests.lab.peers import need
 

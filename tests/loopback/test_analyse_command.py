@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from enumtest.cli import main as enumtest
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from probetest.cli import main as probetest
 from tests.loopback.runs import run_cases
 from tests.sip_wire import ALICE, BOB, PHONE, SBC, Leg, Tape, dialog, rtp

@@ -18,8 +18,8 @@ from enumtest.profiles.profile_groups import Selection
 from enumtest.profiles.profile_overrides import Overrides, laid_over
 from enumtest.profiles.profiles import Profile
 from enumtest.sbc.sbc import SbcConfig
-from harness.capture import encode_file_header, encode_record
-from harness.frame import Endpoint, encode_udp
+from harness.packets.capture import encode_file_header, encode_record
+from harness.packets.frame import Endpoint, encode_udp
 from tests.enum_captures import CASES, RULES
 from tests.enum_wire import (
     CLIENT,

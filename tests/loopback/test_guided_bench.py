@@ -34,9 +34,9 @@ from harness.clock import SystemClock
 from harness.dialplan import DialPlan
 from harness.errors import InputError
 from harness.finding import Finding, Measurement, Outcome
-from harness.frame import Endpoint
 from harness.journal import Event
 from harness.journal_file import read
+from harness.packets.frame import Endpoint
 from harness.regex_worker import PosixRegex
 from tests.loopback.runs import SITE
 from tests.prompts_seen import LIMIT_S

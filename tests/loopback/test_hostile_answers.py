@@ -14,8 +14,8 @@ from enumtest.sbc.client import SbcClient
 from enumtest.sbc.decision import Decision
 from enumtest.sbc.sbc import Sbc
 from harness.clock import SystemClock
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 from harness.regex_worker import PosixRegex
 from tests.enum_wire import FIXED, sbc_config
 

@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from harness.capture import LINKTYPE_RAW, Capture, encode_file_header, encode_record
-from harness.capture_file import CaptureWriter, read
 from harness.clock import SystemClock
 from harness.errors import InputError, ToolError
-from harness.frame import Endpoint, encode_udp
-from probetest.bond import Mode
-from probetest.bond_live import bond_of
+from harness.packets.capture import LINKTYPE_RAW, Capture, encode_file_header, encode_record
+from harness.packets.capture_file import CaptureWriter, read
+from harness.packets.frame import Endpoint, encode_udp
 from probetest.cli import main
-from probetest.replay import SystemWaiter, VxlanSender, replay
-from probetest.replay_plan import ReplayReport, make_plan
-from probetest.tap import UdpTap
-from probetest.vxlan import encapsulate
+from probetest.taps.bond import Mode
+from probetest.taps.bond_live import bond_of
+from probetest.taps.replay import SystemWaiter, VxlanSender, replay
+from probetest.taps.replay_plan import ReplayReport, make_plan
+from probetest.taps.tap import UdpTap
+from probetest.taps.vxlan import encapsulate
 from tests.lab.peers import missing
 
 ADDRESS = "127.0.87.1"

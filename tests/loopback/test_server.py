@@ -34,8 +34,8 @@ from enumtest.stub.policy import Action, Policy, Rule, parse_policy
 from enumtest.stub.server import EnumServers
 from harness.clock import SystemClock
 from harness.errors import InputError, ToolError
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.frame import Endpoint
 
 ROOT = Path(__file__).parent.parent.parent
 POLICY_FILE = ROOT / "fixtures" / "policies" / "three-actions.toml"

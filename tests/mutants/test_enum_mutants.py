@@ -15,10 +15,10 @@ from fst.judgement import Judgement, judge
 from fst.observation import MarkKind, Observation
 from fst.plan import default_plan
 from fst.verdict import propose
-from harness.capture import parse
 from harness.finding import Finding, Outcome
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.capture import parse
+from harness.packets.frame import Endpoint
 from tests.enum_bench import (
     CONFIG,
     NEXT_HOP,

@@ -10,9 +10,9 @@ from fst.plan import default_plan
 from fst.probe_judgement import ProbeData, SpanSeen, judge_ports, judge_probe
 from fst.verdict import propose
 from harness.records import CallOutcome, CallRecord, Direction, PortRecord, StreamRecord
-from probetest.bond_state import parse_proc
+from probetest.calls.dialogs import Waterfall
 from probetest.dataset import TapData
-from probetest.dialogs import Waterfall
+from probetest.taps.bond_state import parse_proc
 
 SECOND_NS = 1_000_000_000
 HOSTS = ("probe1", "probe2")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.finding import Outcome
-from probetest.bond import judge, parse_proc
+from probetest.taps.bond import judge, parse_proc
 
 TEXTS = sorted((Path(__file__).parents[2] / "fixtures" / "hosts" / "bonding").glob("*.txt"))
 WHOLE = [path.read_text(encoding="utf-8") for path in TEXTS]

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.capture import Capture, encode_file_header, encode_record, parse
 from harness.errors import InputError
-from harness.frame import ACK, SYN, Endpoint, decode, encode_tcp, encode_udp
-from harness.tcp_stream import reassemble
+from harness.packets.capture import Capture, encode_file_header, encode_record, parse
+from harness.packets.frame import ACK, SYN, Endpoint, decode, encode_tcp, encode_udp
+from harness.packets.tcp_stream import reassemble
 
 A4, B4 = Endpoint("127.0.0.1", 5060), Endpoint("127.0.0.2", 5062)
 A6, B6 = Endpoint("2001:db8::1", 5060), Endpoint("2001:db8::2", 5062)

@@ -14,7 +14,7 @@ from enumtest.profiles.profiles import Profile
 from enumtest.sbc.sbc import SbcConfig
 from enumtest.traffic.hop_reader import read_lookups
 from enumtest.traffic.hop_table import NOT_SEEN, LookupTable
-from harness.capture import Capture, parse
+from harness.packets.capture import Capture, parse
 from tests.enum_wire import (
     ALLOW,
     MS,

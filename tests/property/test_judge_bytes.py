@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enumtest.cli import main
-from harness.capture import encode_file_header, encode_record
-from harness.frame import encode_udp
+from harness.packets.capture import encode_file_header, encode_record
+from harness.packets.frame import encode_udp
 from tests.enum_captures import ARGUMENTS, CASES, SERVERS
 from tests.enum_wire import CLIENT, SECOND, START_NS
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.capture import at_every_byte
-from harness.record_walk import HEADER_BYTES, Records
+from harness.packets.capture import at_every_byte
+from harness.packets.record_walk import HEADER_BYTES, Records
 
 LIMIT_BYTES = 300
 FIRST_S = 1_700_000_000

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.capture import parse as parse_capture
 from harness.errors import InputError
-from harness.frame import Endpoint, decode
+from harness.packets.capture import parse as parse_capture
+from harness.packets.frame import Endpoint, decode
 from harness.premises import Premises
-from probetest.brief import brief
 from probetest.dataset import read_tap
 from probetest.duplicates import find_copies
 from probetest.flows import groups
-from probetest.messages import split
-from probetest.rtp import count, jitter
-from probetest.sdp import parse as parse_sdp
-from probetest.sip import parse
+from probetest.media.rtp import count, jitter
+from probetest.sip.brief import brief
+from probetest.sip.message import parse
+from probetest.sip.sdp import parse as parse_sdp
+from probetest.sip.seen import split
 from tests.sip_wire import CARRIER, PHONE, SBC, Leg, Tape, dialog, rtp, sdp
 
 UNHURRIED = settings(deadline=None)  # a busy machine is not a bug

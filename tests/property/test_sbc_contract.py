@@ -33,7 +33,7 @@ from enumtest.sbc.pool import ServerPool
 from enumtest.sbc.probing import Prober
 from enumtest.sbc.sbc import CallDecided, Outgoing, Sbc, SbcConfig
 from harness.clock import ManualClock
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from tests.enum_wire import ALLOW, MS, NUMBERS, SOURCE, WholeNumber, at_will, endpoints, ids
 from tests.held_model import Deed, held_in
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from probetest.script_model import Script, parse_script
+from probetest.script.model import Script, parse_script
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "pcaps").glob("*/script.toml"))
 TEXTS = [path.read_text(encoding="utf-8") for path in SCRIPTS]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import WireError
-from probetest.sip import (
+from probetest.sip.message import (
     SipMessage,
     encode_request,
     looks_like_sip,

@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.finding import Finding, Outcome
-from probetest.bond import (
+from probetest.taps.bond import (
     BondSlave,
     BondState,
     Mode,

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from harness.capture import parse
 from harness.dialplan import DialPlan
-from harness.frame import Endpoint, decode, encode_udp
+from harness.packets.capture import parse
+from harness.packets.frame import Endpoint, decode, encode_udp
 from harness.records import CallOutcome, CallRecord, Direction
-from probetest.calls import NIL_SESSION, read_calls
-from probetest.sip import encode_request, encode_response
+from probetest.calls.at_sbc import NIL_SESSION, read_calls
+from probetest.sip.message import encode_request, encode_response
 from tests.enum_wire import MS, capture_bytes
 
 SBC = Endpoint("192.0.2.10", 5060)

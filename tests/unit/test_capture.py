@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.capture import Capture, encode_file_header, encode_record, parse
-from harness.capture_file import CaptureWriter, read
 from harness.errors import InputError, ToolError, WireError
+from harness.packets.capture import Capture, encode_file_header, encode_record, parse
+from harness.packets.capture_file import CaptureWriter, read
 
 AT_NS = 1_700_000_000_123_456_789
 FRAMES = (b"first", b"", b"the third frame")
@@ -318,7 +318,7 @@ def test_full_disk_is_our_error(tmp_path: Path) -> None:
     script = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from harness.capture_file import CaptureWriter\n"
+        "from harness.packets.capture_file import CaptureWriter\n"
         "from harness.errors import ToolError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "try:\n"

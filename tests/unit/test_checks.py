@@ -25,7 +25,7 @@ from enumtest.traffic.dataset import records
 from enumtest.traffic.lookups import Lookup, Traffic
 from harness.dialplan import DialPlan
 from harness.finding import Finding, Outcome
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from harness.records import CallOutcome, CallRecord, Direction
 from tests.enum_wire import (
     ALLOW,

@@ -10,7 +10,7 @@ import pytest
 from enumtest.traffic.clock_alignment import DAY_NS
 from enumtest.traffic.hop_reader import read_lookups
 from enumtest.traffic.hop_table import LookupTable, Watch
-from harness.capture import Capture, parse
+from harness.packets.capture import Capture, parse
 from tests.enum_wire import (
     MS,
     NUMBERS,

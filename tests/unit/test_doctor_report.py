@@ -43,7 +43,7 @@ from fst.doctor_site import Place, Refused, number_checks, place_check, places, 
 from fst.plan import default_plan
 from fst.site import parse_site
 from harness.errors import InputError
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 
 SITES = Path(__file__).parents[2] / "fixtures" / "sites"
 PYTHON = "/venv/bin/python"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.frame import Endpoint, decode
+from harness.packets.frame import Endpoint, decode
 from probetest.duplicates import Copies, Copy, find_copies
 from tests.sip_wire import CARRIER, PHONE, SBC, Leg, Tape, rtp
 

@@ -5,15 +5,15 @@ import struct
 import numpy as np
 import pytest
 
-from harness.capture import (
+from harness.errors import InputError
+from harness.packets.capture import (
     LINKTYPE_ETHERNET,
     LINKTYPE_RAW,
     encode_file_header,
     encode_record,
     parse,
 )
-from harness.errors import InputError
-from harness.frame import (
+from harness.packets.frame import (
     ACK,
     PSH,
     SYN,
@@ -25,7 +25,7 @@ from harness.frame import (
     encode_tcp,
     encode_udp,
 )
-from harness.headers import BLOCK_FRAMES
+from harness.packets.headers import BLOCK_FRAMES
 
 A4, B4 = Endpoint("192.0.2.1", 5060), Endpoint("198.51.100.2", 5062)
 A6, B6 = Endpoint("2001:db8::1", 5060), Endpoint("2001:db8::2", 40_000)

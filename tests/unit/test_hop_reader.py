@@ -21,9 +21,9 @@ from enumtest.traffic.hop_table import (
     OTHER_SOURCE,
     LookupTable,
 )
-from harness.capture import LINKTYPE_RAW, Capture, encode_file_header, encode_record, parse
 from harness.errors import InputError
-from harness.frame import ACK, PSH, SYN, Endpoint, encode_tcp, encode_udp
+from harness.packets.capture import LINKTYPE_RAW, Capture, encode_file_header, encode_record, parse
+from harness.packets.frame import ACK, PSH, SYN, Endpoint, encode_tcp, encode_udp
 from tests.enum_wire import (
     ALLOW,
     CLIENT,

@@ -10,7 +10,7 @@ from enumtest.cli import main
 from enumtest.commands.profiles import read_profile
 from enumtest.profiles.profile_file import shipped_profile
 from enumtest.profiles.profile_groups import Selection
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from tests.enum_wire import NAMES, SECOND, Packet, capture_bytes
 from tests.inference_bench import Drill, run
 

@@ -14,8 +14,8 @@ from enumtest.profiles.profile_groups import CacheKey, IdScope
 from enumtest.profiles.profiles import Profile
 from enumtest.sbc.sbc import Outgoing, Sbc, SbcConfig
 from enumtest.traffic.hop_reader import read_lookups
-from harness.capture import parse
 from harness.finding import Outcome
+from harness.packets.capture import parse
 from tests.enum_wire import (
     ALLOW,
     FIXED,

@@ -9,10 +9,10 @@ from enumtest.judge.judge import judge
 from enumtest.judge.ruling import Vantage
 from enumtest.profiles.profile_file import shipped_profile
 from enumtest.traffic.hop_reader import read_lookups
-from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
 from harness.finding import Outcome
-from harness.frame import Endpoint, encode_udp
 from harness.number import PhoneNumber
+from harness.packets.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
+from harness.packets.frame import Endpoint, encode_udp
 from tests.enum_wire import ALLOW
 from tests.unit.test_unreachable import icmp
 

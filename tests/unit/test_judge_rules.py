@@ -11,9 +11,9 @@ from enumtest.profiles.profile_file import shipped_profile
 from enumtest.profiles.profile_groups import Event
 from enumtest.sbc.sbc import SbcConfig
 from enumtest.traffic.hop_reader import read_lookups
-from harness.capture import parse
 from harness.finding import Outcome
-from harness.frame import Endpoint
+from harness.packets.capture import parse
+from harness.packets.frame import Endpoint
 from tests.enum_wire import (
     MS,
     NAMES,

@@ -16,7 +16,7 @@ from enumtest.verdict.report import (
     tshark,
 )
 from enumtest.verdict.words import lines, strips
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from tests.verdict_bench import (
     FAIL,
     JUDGEMENT,

@@ -5,8 +5,8 @@ import pytest
 from enumtest.checks.hold_down import Group, given_up
 from enumtest.dns.message import encode_answer, encode_query, parse_query
 from enumtest.traffic.lookups import Lookup, read_traffic
-from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
-from harness.frame import Endpoint, decode, encode_udp
+from harness.packets.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
+from harness.packets.frame import Endpoint, decode, encode_udp
 
 MS = 1_000_000
 T0 = 1_700_000_000 * 1000 * MS

@@ -8,9 +8,9 @@ from enumtest.dns.message import encode_answer, encode_query, parse_query
 from enumtest.dns.source_uri import SourceOption
 from enumtest.profiles.profile_groups import Event
 from enumtest.traffic.lookups import Lookup, Traffic
-from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
-from harness.frame import ACK, PSH, SYN, Endpoint, decode, encode_tcp, encode_udp
 from harness.number import PhoneNumber
+from harness.packets.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
+from harness.packets.frame import ACK, PSH, SYN, Endpoint, decode, encode_tcp, encode_udp
 from tests.enum_wire import (
     ALLOW,
     CLIENT,

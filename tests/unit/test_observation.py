@@ -11,10 +11,10 @@ from fst.judgement import judge
 from fst.observation import MarkKind, Observation
 from fst.plan import default_plan
 from fst.verdict import propose
-from harness.capture import parse
 from harness.finding import Outcome
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
+from harness.packets.capture import parse
+from harness.packets.frame import Endpoint
 from tests.enum_bench import PLAIN, TABLE, Bench, bench
 from tests.enum_wire import (
     MS,

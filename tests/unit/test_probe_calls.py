@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from harness.capture import parse
 from harness.errors import ToolError
-from harness.frame import Endpoint
+from harness.packets.capture import parse
+from harness.packets.frame import Endpoint
 from harness.premises import Premises
 from harness.records import CallOutcome, Direction
+from probetest.calls.dialogs import Waterfall
 from probetest.dataset import TapData, read_tap
-from probetest.dialogs import Waterfall
 from tests.sip_wire import ALICE, BOB, CAROL, CARRIER, MS, PHONE, SBC, START_NS, Leg, Tape, dialog
 
 

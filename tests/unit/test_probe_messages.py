@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.frame import decode
+from harness.packets.frame import decode
 from probetest.duplicates import find_copies
-from probetest.messages import Seen, read_messages, split, udp_rows
+from probetest.sip.seen import Seen, read_messages, split, udp_rows
 from tests.sip_wire import PHONE, SBC, Leg, Tape, rtp
 
 ONE, TWO = Leg().request("OPTIONS", b"v=0\r\n\r\nbody"), Leg(number=2).request("BYE")

@@ -4,8 +4,8 @@ import pytest
 
 from harness.dialplan import DialPlan
 from harness.premises import NO_PLAN
-from probetest.parties import destination, source, way
-from probetest.sip import SipMessage, parse
+from probetest.calls.parties import destination, source, way
+from probetest.sip.message import SipMessage, parse
 from tests.sip_wire import ALICE, BOB, CAROL, Leg
 
 PLAN = DialPlan("main", "1", ("011",), "1", extension_digits=(4,), emergency=("911",))

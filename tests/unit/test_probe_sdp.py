@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.frame import Endpoint
-from probetest.sdp import parse
+from harness.packets.frame import Endpoint
+from probetest.sip.sdp import parse
 from tests.sip_wire import sdp
 
 PLACE = Endpoint("192.0.2.10", 40_000)

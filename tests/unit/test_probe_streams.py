@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from harness.premises import Premises
 from harness.records import StreamRecord
 from probetest.dataset import TapData, read_tap

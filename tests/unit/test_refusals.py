@@ -3,9 +3,9 @@
 from enumtest.dns.message import encode_query
 from enumtest.traffic.hop_reader import read_lookups
 from enumtest.traffic.hop_table import NOT_SEEN, HopTable
-from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
-from harness.frame import Endpoint, encode_udp
 from harness.number import PhoneNumber
+from harness.packets.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
+from harness.packets.frame import Endpoint, encode_udp
 from tests.unit.test_unreachable import icmp
 
 CLIENT = Endpoint("192.0.2.1", 40_000)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from harness.capture import (
+from harness.clock import ManualClock
+from harness.errors import InputError
+from harness.packets.capture import (
     LINKTYPE_ETHERNET,
     LINKTYPE_RAW,
     Capture,
@@ -13,11 +15,9 @@ from harness.capture import (
     encode_record,
     parse,
 )
-from harness.clock import ManualClock
-from harness.errors import InputError
-from harness.frame import Endpoint, encode_udp
-from probetest.replay import LEAD_NS, Parts, replay
-from probetest.replay_plan import Interface, Pacer, check_target, make_plan
+from harness.packets.frame import Endpoint, encode_udp
+from probetest.taps.replay import LEAD_NS, Parts, replay
+from probetest.taps.replay_plan import Interface, Pacer, check_target, make_plan
 
 MS = 1_000_000
 START_NS = 1_700_000_000_000_000_000

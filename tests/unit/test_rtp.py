@@ -5,9 +5,9 @@ import struct
 import numpy as np
 import pytest
 
-from harness.capture import Ints
-from harness.frame import decode
-from probetest.rtp import Counts, count, headers, is_rtcp, jitter, version_2
+from harness.packets.capture import Ints
+from harness.packets.frame import decode
+from probetest.media.rtp import Counts, count, headers, is_rtcp, jitter, version_2
 from tests.sip_wire import CARRIER, MS, SBC, Tape, rtp
 
 

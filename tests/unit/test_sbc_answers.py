@@ -8,7 +8,7 @@ from enumtest.dns.message import encode_answer, encode_query, encode_refusal, pa
 from enumtest.dns.wire import parse_header
 from enumtest.profiles.profile_overrides import COUNTABLE
 from enumtest.sbc.decision import Decision
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from tests.enum_wire import (
     ALLOW,
     MS,

@@ -12,7 +12,7 @@ from enumtest.profiles.profile_groups import AllDown, CacheKey
 from enumtest.sbc.decision import Decision
 from enumtest.sbc.health import Held
 from enumtest.sbc.sbc import CallDecided, Outgoing, Sbc, SbcConfig
-from harness.frame import Endpoint
+from harness.packets.frame import Endpoint
 from tests.enum_wire import (
     ALLOW,
     MS,

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.capture import parse
 from harness.errors import InputError, ToolError
-from harness.frame import decode
+from harness.packets.capture import parse
+from harness.packets.frame import decode
 from probetest.cli import main
-from probetest.script import build, parse_script
-from probetest.script_container import ticks
-from probetest.script_model import Script
-from probetest.script_payload import payloads
+from probetest.script.build import build, parse_script
+from probetest.script.container import ticks
+from probetest.script.model import Script
+from probetest.script.payload import payloads
 
 ROOT = Path(__file__).parents[2]
 HEAD = """
@@ -267,7 +267,7 @@ def test_scapy_has_one_home() -> None:
         if "import scapy" in (text := path.read_text()) or "from scapy" in text or '"scapy' in text
     }
 
-    assert naming <= {"probetest/script.py"}
+    assert naming <= {"probetest/script/build.py"}
 
 
 def test_make_writes_a_capture_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

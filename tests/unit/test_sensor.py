@@ -5,9 +5,9 @@ import pytest
 from enumtest.dns.message import encode_query
 from fst.lab.dialog import Leg, response
 from fst.sensor import Sensor, Sighting
-from harness.frame import Endpoint
 from harness.number import PhoneNumber
-from probetest.sip import parse
+from harness.packets.frame import Endpoint
+from probetest.sip.message import parse
 
 SBC = Endpoint("127.0.0.10", 5060)
 PHONE = Endpoint("127.0.0.30", 5060)

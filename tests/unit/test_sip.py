@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import InputError, WireError
-from probetest.sip import (
+from probetest.sip.message import (
     MAX_HEADERS,
     MAX_MESSAGE_BYTES,
     SipMessage,

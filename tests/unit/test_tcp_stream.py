@@ -2,10 +2,10 @@
 
 import pytest
 
-from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
 from harness.errors import InputError
-from harness.frame import ACK, FIN, RST, SYN, Endpoint, decode, encode_tcp, encode_udp
-from harness.tcp_stream import MAX_STREAM_BYTES, Gap, Piece, Stream, reassemble
+from harness.packets.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
+from harness.packets.frame import ACK, FIN, RST, SYN, Endpoint, decode, encode_tcp, encode_udp
+from harness.packets.tcp_stream import MAX_STREAM_BYTES, Gap, Piece, Stream, reassemble
 
 CLIENT, SERVER = Endpoint("127.0.0.1", 40_000), Endpoint("127.0.0.2", 5060)
 ISN = 2**32 - 5  # the numbers turn after the fourth byte

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
-from harness.frame import Endpoint, decode, encode_udp
-from harness.unreachable import Unreachable, unreachable
+from harness.packets.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
+from harness.packets.frame import Endpoint, decode, encode_udp
+from harness.packets.unreachable import Unreachable, unreachable
 
 CLIENT, SERVER = Endpoint("192.0.2.1", 40_000), Endpoint("198.51.100.1", 53)
 CLIENT6, SERVER6 = Endpoint("2001:db8::1", 40_000), Endpoint("2001:db8::2", 53)

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import InputError, WireError
-from probetest.vxlan import MAX_FRAME_BYTES, Mirrored, decapsulate, encapsulate, header
+from probetest.taps.vxlan import MAX_FRAME_BYTES, Mirrored, decapsulate, encapsulate, header
 
 FRAME = bytes.fromhex("0200000000020200000000010800") + b"payload"
 

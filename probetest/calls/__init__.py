@@ -1,0 +1,1 @@
+"""Calls out of SIP messages, and who calls whom."""

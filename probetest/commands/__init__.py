@@ -1,0 +1,1 @@
+"""The command line of probetest: one module a verb."""

@@ -1,0 +1,1 @@
+"""RTP and RTCP: streams, what they carry, and how well they arrived."""

@@ -1,0 +1,1 @@
+"""Captures made from a script."""

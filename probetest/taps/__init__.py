@@ -1,0 +1,1 @@
+"""A live tap: bonded interfaces, frames as they arrive, and replay."""
