@@ -179,7 +179,7 @@ def _ports(
 ) -> tuple[PortRecord, ...]:
     """Return what each interface of the capture delivered."""
     interface = datagrams.capture.interface
-    of_row = interface[datagrams.frame - 1]
+    of_row = datagrams.interface
     size = int(interface.max(initial=-1)) + 1
 
     def count(places: Ints) -> list[int]:

@@ -106,7 +106,7 @@ def _sample(datagrams: Datagrams, rows: Ints) -> Words:
     word = datagrams.ip_id[rows].astype(np.uint64) << np.uint64(32) ^ ports
     starts = datagrams.payload_offset[rows]
     long = np.flatnonzero(datagrams.payload_bytes[rows] >= _SAMPLE_BYTES)
-    eight = at_every_byte(datagrams.capture.data, "<u8")
+    eight = at_every_byte(datagrams.data, "<u8")
     for place in range(0, _SAMPLE_BYTES, 8):
         word[long] = (word[long] ^ eight[starts[long] + place]) * _ODD
     return word
@@ -155,5 +155,5 @@ def _blocks(places: Ints, size: int) -> list[Ints]:
 
 def _octets(datagrams: Datagrams, rows: Ints, size: int) -> Bytes:
     """Return the payloads of *rows*, all *size* bytes long."""
-    whole = at_every_byte(datagrams.capture.data, f"V{size}")[datagrams.payload_offset[rows]]
+    whole = at_every_byte(datagrams.data, f"V{size}")[datagrams.payload_offset[rows]]
     return np.frombuffer(whole.tobytes(), np.uint8).reshape(-1, size)

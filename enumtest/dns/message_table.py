@@ -160,7 +160,7 @@ class _Reading:
         rows, server, from_client = self._ours(datagrams)
         start = datagrams.payload_offset[rows]
         end = start + datagrams.payload_bytes[rows]
-        data = datagrams.capture.data
+        data = datagrams.data
         has_id = end - start >= ID_BYTES
         ids = np.full(len(rows), NO_ID, np.int32)
         ids[has_id] = at_every_byte(data, ">u2")[start[has_id]]
@@ -241,7 +241,7 @@ class _Reading:
         start = datagrams.payload_offset[rows]
         end = start + datagrams.payload_bytes[rows]
         found = Contents.of(len(rows))
-        data = datagrams.capture.data
+        data = datagrams.data
         reader = ColumnReader(data, start, end, from_client, self.names, self.sources, found)
         for row in np.flatnonzero(~reader.read()).tolist():
             payload = datagrams.payload(int(rows[row]))

@@ -106,7 +106,7 @@ def _asked_there(
     for one in datagrams:
         asking = (one.protocol == UDP) & (one.payload_bytes >= MIN_HEADER_BYTES)
         rows = np.flatnonzero(asking)
-        octets = one.capture.data[one.payload_offset[rows, None] + np.arange(2, 8)]
+        octets = one.data[one.payload_offset[rows, None] + np.arange(2, 8)]
         rows = rows[(octets[:, 0] & NO_QUERY == 0) & (octets[:, 2:] == ONE_QUESTION).all(1)]
         ends = np.concatenate(
             [one.destination_address[rows].astype(np.int32), one.destination_port[rows, None]], 1

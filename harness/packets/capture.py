@@ -68,6 +68,7 @@ class Capture:
     cut: WireError | None  # why reading ended before the end of the file
     interface_drops: int | None  # frames that the capturing host lost; None: it does not say
     untimed: int = 0  # frames in a pcapng simple packet block, which has no time
+    first_frame: int = 1  # the number of its first row: a block of a file begins further on
 
     def __len__(self) -> int:
         """Return the number of frames."""

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import InputError
+from harness.packets.blocks import Block, whole
 from harness.packets.capture import Bytes, Capture, Ints
 from harness.packets.headers import COLUMNS, LINKTYPES, TCP, UDP, Bools, decode_headers
 
@@ -86,7 +87,10 @@ class Datagrams:
     """Every UDP datagram and TCP segment of a capture, one row each, in the capture's order."""
 
     capture: Capture
-    frame: Ints  # counted from 1
+    data: Bytes  # that payloads are in: the capture's, and after it what was put together
+    frame: Ints  # counted from 1; of what was put together, the frame that completed it
+    interface: npt.NDArray[np.int32]  # of that frame
+    fresh: Bools  # to be taken now (`harness.packets.blocks`)
     at_ns: Ints  # nanoseconds since 1970 (UTC)
     protocol: npt.NDArray[np.uint8]  # UDP or TCP
     ipv4: Bools  # how it travelled; its addresses are then IPv4-mapped here
@@ -94,7 +98,7 @@ class Datagrams:
     destination_address: Bytes
     source_port: npt.NDArray[np.int32]
     destination_port: npt.NDArray[np.int32]
-    payload_offset: Ints  # in `capture.data`
+    payload_offset: Ints  # in `data`
     payload_bytes: Ints  # that are in the file
     complete: Bools  # the payload is as long as its headers say, and they do not contradict
     tcp_sequence: npt.NDArray[np.uint32]  # 0 for UDP, as the next
@@ -121,22 +125,44 @@ class Datagrams:
     def payload(self, row: int) -> bytes:
         """Return what a row carried, as far as it was captured."""
         start = int(self.payload_offset[row])
-        return self.capture.data[start : start + int(self.payload_bytes[row])].tobytes()
+        return self.data[start : start + int(self.payload_bytes[row])].tobytes()
 
     def select(self, rows: Bools | Ints) -> Self:
         """Return some rows: a mask, or their numbers; both counts stay those of the capture."""
-        names = ("frame", "at_ns", *COLUMNS)
+        names = ("frame", "interface", "fresh", "at_ns", *COLUMNS)
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
 def decode(capture: Capture) -> Datagrams:
-    """Return every UDP datagram and TCP segment of *capture*.
+    """Return every UDP datagram and TCP segment of *capture*, as `Decoder` does of a whole one."""
+    return Decoder().read(whole(capture))
+
+
+@dataclass(slots=True)
+class Decoder:
+    """What is known of a file while its blocks are decoded one after the other."""
+
+    fragments: int = 0
+    undecoded: int = 0
+
+    def read(self, block: Block) -> Datagrams:
+        """Return every UDP datagram and TCP segment of *block*; the counts are of the file so far.
+
+        Raises:
+            InputError: frames of a link type that is not known here; names its number.
+        """
+        return _decode(block)
+
+
+def _decode(block: Block) -> Datagrams:
+    """Return every UDP datagram and TCP segment of *block*.
 
     IP fragments are counted, not put together; so are frames of other protocols.
 
     Raises:
         InputError: frames of a link type that is not known here; names its number.
     """
+    capture = block.capture
     for linktype in np.unique(capture.linktype).tolist():
         if linktype not in LINKTYPES:
             raise InputError(
@@ -152,7 +178,10 @@ def decode(capture: Capture) -> Datagrams:
         table = {name: column[known] for name, column in table.items()}
     return Datagrams(
         capture=capture,
-        frame=known.astype(np.int64) + 1,
+        data=capture.data,
+        frame=known.astype(np.int64) + capture.first_frame,
+        interface=capture.interface[known],
+        fresh=block.fresh[known],
         at_ns=capture.at_ns[known],
         fragments=fragments,
         undecoded=len(capture) - len(known) - fragments,

@@ -89,14 +89,14 @@ def version_2(datagrams: Datagrams, *, at_least_bytes: int = HEADER_BYTES) -> tu
     """Return the UDP rows that begin as RTP and RTCP do, and the second byte of each."""
     rows = np.flatnonzero((datagrams.protocol == UDP) & (datagrams.payload_bytes >= at_least_bytes))
     at = datagrams.payload_offset[rows]
-    data = datagrams.capture.data
+    data = datagrams.data
     right = data[at] >> 6 == _VERSION
     return rows[right], data[at[right] + 1].astype(np.int64)
 
 
 def headers(datagrams: Datagrams, rows: Ints) -> Packets:
     """Return the header of each row; rows that do not hold it whole are left out."""
-    data = datagrams.capture.data
+    data = datagrams.data
     at, size = datagrams.payload_offset[rows], datagrams.payload_bytes[rows]
     first = data[at].astype(np.int64)
     length = HEADER_BYTES + 4 * (first & 15)

@@ -150,7 +150,7 @@ def _rtcp_rows(datagrams: Datagrams, announced: Announcements) -> Ints:
     rows, second = version_2(datagrams, at_least_bytes=_RTCP_BYTES)
     some = (second >= _RTCP_TYPES[0]) & (second <= _RTCP_TYPES[1])
     rows = rows[some]
-    words = at_every_byte(datagrams.capture.data, ">u2")[datagrams.payload_offset[rows] + 2]
+    words = at_every_byte(datagrams.data, ">u2")[datagrams.payload_offset[rows] + 2]
     fits = 4 * (words.astype(np.int64) + 1) <= datagrams.payload_bytes[rows]
     ports = np.array(sorted({place.port for place in announced.rtcp_places}), np.int64)
     known = np.isin(datagrams.destination_port[rows], ports) | (second[some] <= _RTCP_TYPES[0] + 1)
@@ -286,7 +286,7 @@ def _digits(datagrams: Datagrams, found: _Grouped, is_event: Bools) -> dict[int,
     """Return the keys pressed in each stream, in order; all packets of one have one timestamp."""
     packets = found.packets
     rows = np.flatnonzero(is_event & (packets.size >= EVENT_BYTES))
-    event = datagrams.capture.data[packets.offset[rows]].astype(np.int64)
+    event = datagrams.data[packets.offset[rows]].astype(np.int64)
     keys = np.column_stack((found.stream[rows], packets.timestamp[rows], event))
     _, first = np.unique(keys, axis=0, return_index=True)
     first.sort()

@@ -1,7 +1,7 @@
 """What a counter of calls needs of a SIP message, at a fraction of the cost of reading it all.
 
-Law: whatever `probetest.sip.message.parse` reads, `brief` reads alike; where a message is written in an
-unusual way (folded lines, a header twice, quotes where a tag is) it asks `parse`.
+Law: whatever `probetest.sip.message.parse` reads, `brief` reads alike; where a message is written
+in an unusual way (folded lines, a header twice, quotes where a tag is) it asks `parse`.
 """
 
 import re

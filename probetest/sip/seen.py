@@ -59,7 +59,7 @@ def udp_rows(datagrams: Datagrams) -> Ints:
     """Return the UDP rows whose first bytes are text, in order of time: SIP is among them."""
     long = (datagrams.protocol == UDP) & (datagrams.payload_bytes >= MIN_BYTES)
     rows = np.flatnonzero(long)
-    words = at_every_byte(datagrams.capture.data, ">u4")[datagrams.payload_offset[rows]]
+    words = at_every_byte(datagrams.data, ">u4")[datagrams.payload_offset[rows]]
     text = np.ones(len(rows), np.bool_)
     for shift in (0, 8, 16, 24):
         text &= _is_text(words >> np.uint32(shift) & np.uint32(0xFF))
@@ -113,7 +113,7 @@ def _end(data: bytes, start: int, head_end: int) -> int | None:
 
 def _over_udp(datagrams: Datagrams, copies: Copies, rows: Ints) -> Iterator[Seen]:
     """Yield the messages in datagrams."""
-    interface = datagrams.capture.interface
+    interface = datagrams.interface
     copied = copies.is_copy
     for row in rows.tolist():
         data = datagrams.payload(row)
@@ -126,7 +126,7 @@ def _over_udp(datagrams: Datagrams, copies: Copies, rows: Ints) -> Iterator[Seen
         yield Seen(
             at_ns=int(datagrams.at_ns[row]),
             frame=frame,
-            interface=int(interface[frame - 1]),
+            interface=int(interface[row]),
             source=datagrams.source(row),
             destination=datagrams.destination(row),
             tcp=False,

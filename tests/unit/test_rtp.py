@@ -134,7 +134,7 @@ def test_headers_are_read_past_sources_and_extension() -> None:
     assert found.row.tolist() == [0, 1]
     assert (found.sequence.tolist(), found.timestamp.tolist()) == ([5, 5], [800, 800])
     assert (found.payload_type.tolist(), found.ssrc.tolist()) == ([8, 8], [0x1234] * 2)
-    data = datagrams.capture.data
+    data = datagrams.data
     places = zip(found.offset, found.size, strict=True)
     assert [bytes(data[at : at + size]) for at, size in places] == [b"sound"] * 2
 
