@@ -1,36 +1,54 @@
 """A capture as columns: where each frame lies, when it was seen, and how much of it is there.
 
-Laws: the bytes are never copied, `Capture.data` is a view of what was given; no length is trusted
+Laws: `parse` copies no bytes, `Capture.data` is a view of what was given; no length is trusted
 beyond the file; a damaged record ends the reading, what was read before it stays, and
 `Capture.cut` names the byte; frames are numbered from 1 in file order, as tshark counts them.
 
-Source: draft-ietf-opsawg-pcap; pcapng's blocks are in `harness.packets.pcapng`.
+The two kinds of file are read in `harness.packets.pcap` and `harness.packets.pcapng`.
 """
 
 import struct
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import InputError, WireError
-from harness.packets.pcapng import MAGIC, MAX_FRAME_BYTES, NANOSECONDS, Blocks, damage
-from harness.packets.record_walk import Records
+from harness.packets.capture_rows import (
+    MAX_FRAME_BYTES,
+    NANOSECONDS,
+    Bytes,
+    Container,
+    Ints,
+    Rows,
+    Run,
+    at_every_byte,
+)
+from harness.packets.pcap import FILE_HEADER_BYTES, KINDS, VERSION, Pcap
+from harness.packets.pcapng import MAGIC
+from harness.packets.pcapng_columns import Pcapng
+
+__all__ = [  # some are defined further down, for the readers of each kind
+    "LINKTYPE_ETHERNET",
+    "LINKTYPE_RAW",
+    "Buffer",
+    "Bytes",
+    "Capture",
+    "Ints",
+    "at_every_byte",
+    "build",
+    "encode_file_header",
+    "encode_record",
+    "open_container",
+    "parse",
+]
 
 LINKTYPE_ETHERNET = 1
 LINKTYPE_RAW = 101
+LOOK_BYTES = 512  # of a file, to tell what it is
 
-Bytes = npt.NDArray[np.uint8]
-Ints = npt.NDArray[np.int64]
 Buffer = bytes | bytearray | memoryview
 
-_PCAP = {  # the first four bytes: byte order, and nanoseconds in one unit of the fraction
-    b"\xd4\xc3\xb2\xa1": ("<", 1_000),
-    b"\xa1\xb2\xc3\xd4": (">", 1_000),
-    b"\x4d\x3c\xb2\xa1": ("<", 1),
-    b"\xa1\xb2\x3c\x4d": (">", 1),
-}
 _FOREIGN = {  # how other files start, what they are, and what to do
     b"\xa1\xb2\xcd\x34": (
         "a modified pcap (magic 0xa1b2cd34)",
@@ -48,9 +66,6 @@ _FOREIGN = {  # how other files start, what they are, and what to do
     b"PK\x03\x04": ("a zip archive", "unpack it first: unzip"),
     b"snoop\0\0\0": ("a Solaris snoop capture", "convert: editcap -F pcapng IN OUT"),
 }
-_VERSION = (2, 4)  # the only pcap version written since 1998
-_FILE_HEADER_BYTES = 24
-_RECORD_HEADER_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +73,7 @@ class Capture:
     """Every frame of a file, one row each; the columns are equally long."""
 
     name: str  # of the file, for messages
-    data: Bytes  # the whole file
+    data: Bytes  # the whole file, or the part of it that is a block
     at_ns: Ints  # nanoseconds since 1970 (UTC); 0 in the frames that `untimed` counts
     offset_bytes: Ints  # of the frame's first byte in `data`
     captured_bytes: Ints  # in the file
@@ -83,18 +98,54 @@ def parse(data: Buffer, *, name: str = "") -> Capture:
             frame could be. Damage after that is not raised: see `Capture.cut`.
     """
     view = memoryview(data).cast("B")
-    magic = bytes(view[:4])
-    if magic in _PCAP:
-        return _parse_pcap(view, name)
+    container, at = open_container(bytes(view[:LOOK_BYTES]), name)
+    run = Run(np.frombuffer(view, np.uint8), 0, is_end=True)
+    rows, _, cut = container.read(run, at)
+    if cut is not None and cut.offset_bytes == 0:
+        raise cut
+    return build(rows, container, run.data, name=name, cut=cut)
+
+
+def open_container(start: bytes, name: str) -> tuple[Container, int]:
+    """Return the reader of the file that begins so, and the byte to read on from.
+
+    *start* is the first `LOOK_BYTES` of the file, or all of it.
+
+    Raises:
+        InputError: not a capture, one of a kind that is not read, or cut in its file header.
+    """
+    magic = start[:4]
+    if magic in KINDS:
+        return Pcap(start, name), FILE_HEADER_BYTES
     if magic == MAGIC:
-        return _parse_pcapng(view, name)
-    raise _foreign(bytes(view[:512]), name)
+        return Pcapng(name), 0
+    raise _foreign(start, name)
+
+
+def build(  # noqa: PLR0913 - a capture has these parts
+    rows: Rows,
+    container: Container,
+    data: Bytes,
+    *,
+    name: str,
+    cut: WireError | None,
+    first_frame: int = 1,
+) -> Capture:
+    """Return a capture of *rows*, which lie in *data*."""
+    return Capture(
+        name=name,
+        data=data,
+        **rows.columns(),
+        cut=cut,
+        interface_drops=container.interface_drops,
+        untimed=container.untimed,
+        first_frame=first_frame,
+    )
 
 
 def encode_file_header(linktype: int) -> bytes:
     """Return the start of a pcap file: nanoseconds, little endian, 256 KiB snapshot length."""
-    version = _VERSION
-    return struct.pack("<IHHiIII", 0xA1B23C4D, *version, 0, 0, MAX_FRAME_BYTES, linktype)
+    return struct.pack("<IHHiIII", 0xA1B23C4D, *VERSION, 0, 0, MAX_FRAME_BYTES, linktype)
 
 
 def encode_record(at_ns: int, frame: bytes) -> bytes:
@@ -112,19 +163,6 @@ def encode_record(at_ns: int, frame: bytes) -> bytes:
     return struct.pack("<IIII", seconds, fraction_ns, size, size) + frame
 
 
-def at_every_byte(data: Bytes, dtype: str) -> npt.NDArray[Any]:
-    """Return an array whose item *i* is the number of type *dtype* that starts at byte *i*.
-
-    It costs no memory (a stride of one byte) and is made to be indexed: one gather reads one
-    field of many frames, whatever their alignment.
-    """
-    kind = np.dtype(dtype)
-    count = max(0, data.size - kind.itemsize + 1)
-    if count == 0:
-        return np.empty(0, kind)
-    return np.ndarray(shape=(count,), dtype=kind, buffer=data, strides=(1,))
-
-
 def _foreign(start: bytes, name: str) -> InputError:
     """Say what a file looks like that is not a capture."""
     if not start:
@@ -138,84 +176,4 @@ def _foreign(start: bytes, name: str) -> InputError:
         return InputError("text, not a capture", file=name, value=start[:32], fix=fix)
     return InputError(
         "neither pcap nor pcapng", file=name, field="first bytes", value=start[:8].hex(" "), fix=fix
-    )
-
-
-def _parse_pcap(view: memoryview, name: str) -> Capture:
-    """Return the frames of a pcap file."""
-    order, unit_ns = _PCAP[bytes(view[:4])]
-    if len(view) < _FILE_HEADER_BYTES:
-        raise WireError("cut inside the file header", offset_bytes=len(view), file=name)
-    major, minor, _, _, snaplen, link = struct.unpack_from(order + "HHiIII", view, 4)
-    if (major, minor) != _VERSION:
-        raise InputError(
-            "not pcap version 2.4",
-            file=name,
-            field="version",
-            value=f"{major}.{minor}",
-            fix="convert: editcap -F pcapng IN OUT",
-        )
-    starts, cut = _walk_pcap(view, order, max(snaplen, MAX_FRAME_BYTES), name)
-    data = np.frombuffer(view, np.uint8)
-    words = at_every_byte(data, order + "u4")
-    seconds, fraction, captured, original = (
-        words[starts + skip].astype(np.int64) for skip in (0, 4, 8, 12)
-    )
-    return Capture(
-        name=name,
-        data=data,
-        at_ns=seconds * NANOSECONDS + fraction * unit_ns,
-        offset_bytes=starts + _RECORD_HEADER_BYTES,
-        captured_bytes=captured,
-        original_bytes=original,
-        linktype=np.full(len(starts), link & 0xFFFF, np.int32),  # above it: length of an FCS
-        interface=np.zeros(len(starts), np.int32),
-        cut=cut,
-        interface_drops=None,
-    )
-
-
-def _walk_pcap(
-    view: memoryview, order: str, limit_bytes: int, name: str
-) -> tuple[Ints, WireError | None]:
-    """Return where each whole record starts, and why reading stopped if that is not the end."""
-    words = at_every_byte(np.frombuffer(view, np.uint8), order + "u4")
-    end = len(view)
-    starts, at = Records(words, _FILE_HEADER_BYTES, end, limit_bytes).walk()
-    why = ""
-    if at + _RECORD_HEADER_BYTES <= end:
-        captured = int(words[at + 8])
-        why = f"the record says {captured} bytes: more than "
-        why += "a frame can have" if captured > limit_bytes else "the file has left"
-    elif at < end:
-        why = "cut inside a record header"
-    cut = damage(why, at, name, len(starts)) if why else None
-    return starts, cut
-
-
-def _parse_pcapng(view: memoryview, name: str) -> Capture:
-    """Return the frames of a pcapng file."""
-    blocks = Blocks(view, name)
-    at = blocks.read(0)  # raises: without a first section nothing can be read
-    cut = None
-    try:
-        while at < len(view):
-            at = blocks.read(at)
-    except WireError as error:
-        cut = error
-    columns = np.array(blocks.frames, np.int64).reshape(-1, 5)
-    interface, offset_bytes, at_ns, captured, original = np.ascontiguousarray(columns.T)
-    linktypes = np.array([i.linktype for i in blocks.interfaces], np.int32)
-    return Capture(
-        name=name,
-        data=np.frombuffer(view, np.uint8),
-        at_ns=at_ns,
-        offset_bytes=offset_bytes,
-        captured_bytes=captured,
-        original_bytes=original,
-        linktype=linktypes[interface],
-        interface=interface.astype(np.int32),
-        cut=cut,
-        interface_drops=sum(blocks.drops.values()) if blocks.drops else None,
-        untimed=blocks.untimed,
     )

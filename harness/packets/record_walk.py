@@ -1,117 +1,133 @@
-"""Where the records of a pcap file start, walked from many places of it at once.
+"""Where the records of a capture start, walked from many places of it at once.
 
 Laws: exact: what a walk from a guessed place finds counts only when the walk before it ends there,
 so that it is what one walk from the start finds; where a guess was wrong, that walk goes on alone.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
-Words = npt.NDArray[Any]  # the number at every byte, in the file's byte order
+from harness.packets.capture_rows import Bools, Ints
 
-HEADER_BYTES = 16
 WALKS = 512
 WINDOW_BYTES = 2048  # in which a guess is made: longer than a usual frame
-CLOSE_S = 7 * 86_400  # between the first record and any other, for a guess
-_CAPTURED, _ORIGINAL = 8, 12  # bytes into a record's header
+_STEPS = 64  # taken before they are looked at
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Records:
-    """Records, one after the other: from one byte to another, none longer than a limit."""
+class Steps(Protocol):
+    """How one kind of file goes from record to record, between two bytes of it."""
 
-    words: Words
     begin: int
     end: int
-    limit_bytes: int
 
-    def walk(self, *, walks: int = WALKS, window_bytes: int = WINDOW_BYTES) -> tuple[Ints, int]:
-        """Return where each whole record starts, and where the last of them ends."""
-        guesses = self._guesses(np.arange(1, walks), window_bytes)
-        if not guesses.size:
-            return self._alone(self.begin)
-        froms = np.concatenate(([self.begin], guesses))
-        stops = np.append(guesses, self.end)
-        found, ends = self._together(froms, stops)
-        pieces: list[Ints] = []
-        at, known = self.begin, {int(one): number for number, one in enumerate(froms)}
-        while (number := known.get(at)) is not None:
-            pieces.append(found[number])
-            at = int(ends[number])
-            if at < stops[number]:  # no whole record follows
-                break
-            if at not in known and at < self.end:
-                piece, at = self._alone(at, frozenset(known))
-                pieces.append(piece)
-        return np.concatenate(pieces), at
+    def next(self, at: Ints) -> Ints:
+        """Return where each of these records would end, true or not.
 
-    def _alone(self, at: int, until: frozenset[int] = frozenset()) -> tuple[Ints, int]:
-        """Walk from one place to the end, or to one of these places."""
-        found: list[int] = []
-        while at + HEADER_BYTES <= self.end and at not in until:
-            captured = int(self.words[at + _CAPTURED])
-            after = at + HEADER_BYTES + captured
-            if after > self.end or captured > self.limit_bytes:
-                break
-            found.append(at)
-            at = after
-        return np.array(found, np.int64), at
+        A place may lie anywhere after `begin`, also past `end`.
+        """
+        ...
 
-    def _guesses(self, walks: Ints, window_bytes: int) -> Ints:
-        """Return places, far apart, at which a record seems to start."""
-        step = (self.end - self.begin) // (len(walks) + 1)
-        if step <= 2 * window_bytes:
-            return np.empty(0, np.int64)
-        places = self.begin + step * walks[:, None] + np.arange(window_bytes)
-        places = places[places[:, -1] + HEADER_BYTES <= self.end].ravel()
-        places = places[self._is_close(places)]  # by its time alone: most are none
-        places = places[self._is_likely(places)]
-        after = self._after(places)
-        places, after = (
-            places[after + HEADER_BYTES <= self.end],
-            after[after + HEADER_BYTES <= self.end],
-        )
-        places = places[self._is_close(after) & self._is_likely(after)]
-        _, first = np.unique((places - self.begin) // step, return_index=True)
-        return places[first]
+    def whole(self, at: Ints, after: Ints) -> Bools:
+        """Say which of the records that `next` told the end of are whole and possible."""
+        ...
 
-    def _is_close(self, at: Ints) -> Bools:
-        """Say of which places the time would be near the first record's."""
-        apart_s = self.words[at].astype(np.int64) - int(self.words[self.begin])
-        close: Bools = np.abs(apart_s) <= CLOSE_S
-        return close
+    def next_alone(self, at: int) -> int:
+        """Return where a whole record ends, or *at* when there is none; quick for one."""
+        ...
 
-    def _is_likely(self, at: Ints) -> Bools:
-        """Say of which places the two lengths would be those of a frame."""
-        captured, original = self.words[at + _CAPTURED], self.words[at + _ORIGINAL]
-        good: Bools = (captured <= original) & (captured > 0) & (original <= self.limit_bytes)
-        return good
+    def likely(self, first: int, step: int, walks: int, window_bytes: int) -> Ints:
+        """Return places, in order, at which a record seems to start.
 
-    def _after(self, at: Ints) -> Ints:
-        return at + HEADER_BYTES + self.words[at + _CAPTURED].astype(np.int64)
+        They are looked for in *walks* windows, *step* bytes from one to the next; all bytes that
+        this may look at lie before `end`.
+        """
+        ...
 
-    def _together(self, froms: Ints, stops: Ints) -> tuple[list[Ints], Ints]:
-        """Walk from all places at once, each to its stop; return what each found, and its end."""
-        at, walking = froms.copy(), np.arange(len(froms))
-        who, where = [walking[:0]], [walking[:0]]
-        while walking.size:
-            here = at[walking]
-            inside = (here < stops[walking]) & (here + HEADER_BYTES <= self.end)
-            if not inside.all():
-                walking, here = walking[inside], here[inside]
-            after = self._after(here)
-            whole = (after <= self.end) & (after - here <= self.limit_bytes + HEADER_BYTES)
-            if not whole.all():
-                walking, here, after = walking[whole], here[whole], after[whole]
-            who.append(walking)
-            where.append(here)
-            at[walking] = after
-        walks = np.concatenate(who)
-        order = np.argsort(walks.astype(np.uint16), kind="stable")
-        ends = np.cumsum(np.bincount(walks, minlength=len(froms)))
-        return np.split(np.concatenate(where)[order], ends[:-1]), at
+
+def walk(steps: Steps, *, walks: int = WALKS, window_bytes: int = WINDOW_BYTES) -> tuple[Ints, int]:
+    """Return where each whole record starts, and where the last of them ends."""
+    guesses = _guesses(steps, walks, window_bytes)
+    if not guesses.size:
+        return _alone(steps, steps.begin, frozenset())
+    froms = np.concatenate(([steps.begin], guesses))
+    stops = np.append(guesses, steps.end)
+    found, ends = _together(steps, froms, stops)
+    pieces: list[Ints] = []
+    at, known = steps.begin, {int(one): number for number, one in enumerate(froms)}
+    places = frozenset(known)
+    while (number := known.get(at)) is not None:
+        pieces += found[number]
+        at = int(ends[number])
+        if at < stops[number]:  # no whole record follows
+            break
+        if at not in known and at < steps.end:
+            piece, at = _alone(steps, at, places)
+            pieces.append(piece)
+    return np.concatenate(pieces), at
+
+
+def _alone(steps: Steps, at: int, until: frozenset[int]) -> tuple[Ints, int]:
+    """Walk from one place to the end, or to one of these places."""
+    found: list[int] = []
+    while at not in until and (after := steps.next_alone(at)) > at:
+        found.append(at)
+        at = after
+    return np.array(found, np.int64), at
+
+
+def _guesses(steps: Steps, walks: int, window_bytes: int) -> Ints:
+    """Return places, far apart, at which a record seems to start."""
+    size = steps.end - steps.begin
+    walks = min(walks, size // (8 * window_bytes))  # looking at more than that does not pay
+    if walks < 2:  # noqa: PLR2004 - one walk is the one from the start
+        return np.empty(0, np.int64)
+    step = size // walks
+    first = steps.begin + step
+    guesses = np.empty(0, np.int64)
+    for part in (4, 1):  # audio needs a part of the window, large messages need it all
+        places = steps.likely(first, step, walks - 1, -(-window_bytes // part))
+        _, chosen = np.unique((places - steps.begin) // step, return_index=True)
+        guesses = places[chosen]
+        if 2 * len(guesses) > walks:
+            break
+    return guesses
+
+
+def _together(steps: Steps, froms: Ints, stops: Ints) -> tuple[list[list[Ints]], Ints]:
+    """Walk from all places at once, each to its stop; return what each found, and its end."""
+    ends = froms.copy()
+    walking = np.arange(len(froms))
+    found: list[list[Ints]] = [[] for _ in froms]
+    while walking.size:
+        path, good = _most_arrive(steps, ends[walking], stops[walking])
+        counts = good.sum(axis=0)
+        pieces = np.split(path[:-1].T[good.T], np.cumsum(counts)[:-1])
+        for number, piece in zip(walking.tolist(), pieces, strict=True):
+            found[number].append(piece)
+        ends[walking] = path[counts, np.arange(len(counts))]
+        walking = walking[good[-1]]
+    return found, ends
+
+
+def _most_arrive(steps: Steps, here: Ints, stops: Ints) -> tuple[Ints, Bools]:
+    """Walk until half of the walks are over.
+
+    Return where each was before each step and after the last, and which of the steps are good: the
+    first ones of each walk. Those that arrived walk on in vain, which is cheaper than to look.
+    """
+    paths, goods = [], []
+    active = np.ones(len(here), np.bool_)
+    while 2 * np.count_nonzero(active) > len(here):
+        path = np.empty((_STEPS + 1, len(here)), np.int64)
+        path[0] = here
+        for number in range(_STEPS):
+            path[number + 1] = here = steps.next(here)
+        good = steps.whole(path[:-1], path[1:])
+        good &= path[:-1] < stops
+        good[0] &= active
+        np.logical_and.accumulate(good, axis=0, out=good)
+        paths.append(path[:-1])
+        goods.append(good)
+        active = good[-1]
+    return np.concatenate((*paths, here[None])), np.concatenate(goods)

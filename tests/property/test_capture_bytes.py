@@ -70,12 +70,15 @@ def check(data: bytes) -> None:
             decode(capture)
         return
     datagrams = decode(capture)
-    start, size = datagrams.payload_offset, datagrams.payload_bytes
-    record = datagrams.frame - 1
+    own = datagrams.select(datagrams.payload_offset <= capture.data.size)  # not put together
+    start, size = own.payload_offset, own.payload_bytes
+    record = own.frame - 1
     first = capture.offset_bytes[record]
     assert (start >= first).all()
     assert (start + size <= first + capture.captured_bytes[record]).all()
-    assert len(datagrams) + datagrams.fragments + datagrams.undecoded == len(capture)
+    assert len(own) + own.fragments + own.undecoded == len(capture)
+    assert (datagrams.payload_offset + datagrams.payload_bytes <= datagrams.data.size).all()
+    size = datagrams.payload_bytes
     for row in range(len(datagrams)):
         assert len(datagrams.payload(row)) == size[row]
         assert Endpoint.parse(str(datagrams.source(row))) == datagrams.source(row)

@@ -211,6 +211,20 @@ def test_absurd_record_length_ends_the_reading() -> None:
     )
 
 
+def test_frame_is_as_long_as_the_snapshot_length_and_no_more_than_16_mib() -> None:
+    """A file may allow longer frames than usual; one that allows any is not believed."""
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 2**31 - 1, 1)
+    long = struct.pack("<IIII", 1, 0, 300_000, 300_000) + bytes(300_000)
+    most = 16 << 20
+    too_long = struct.pack("<IIII", 1, 0, most + 1, most + 1) + bytes(most + 1)
+
+    found = parse(head + long + too_long)
+
+    assert found.captured_bytes.tolist() == [300_000]
+    assert found.cut is not None
+    assert "16777217 bytes: more than a frame can have" in str(found.cut)
+
+
 @pytest.mark.parametrize(
     ("damaged", "why"),
     [
@@ -219,7 +233,11 @@ def test_absurd_record_length_ends_the_reading() -> None:
         (block("<", 6, struct.pack("<IIIII", 0, 0, 0, 9, 9) + b"12345678"), "9 bytes captured"),
         (struct.pack("<IIII", 6, 16, 0, 16), "impossible length 16"),
         (struct.pack("<III", 77, 13, 13) + bytes(4), "impossible length 13"),
-        (struct.pack("<III", 77, 2**32 - 4, 0), "the block says 4294967292 bytes"),
+        (
+            struct.pack("<III", 77, 2**32 - 4, 0),
+            "the block says 4294967292 bytes: more than one can have",
+        ),
+        (struct.pack("<III", 77, 1_000_000, 0), "1000000 bytes, but the file has"),
         (block("<", 0x0A0D0D0A, bytes(16)), "byte-order magic 00 00 00 00"),
         (enhanced("<", 2**64 - 1, b"x"), "1678 to 2262"),
         (interface("<", options=struct.pack("<HH", 9, 80)), "option 9 is longer"),
