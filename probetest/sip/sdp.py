@@ -1,173 +1,277 @@
-"""What SDP announces: where RTP will arrive, and which codec and clock each payload type has.
+"""What SDP announces: where media will arrive, what it is, and whose session it belongs to.
 
-Laws: the bytes are hostile: `parse` gives the streams it can read and never raises; what is not
-certain (a host name, a declined stream, a port that is no number) is left out, not guessed.
+Laws: the bytes are hostile: `describe` gives what it can read and never raises; what is not certain
+(a host name, a declined stream, a port that is no number) is left out, not guessed, and the reason
+is told. Lines may end in CRLF, LF or CR.
 
-Sources: RFC 8866 (SDP), RFC 3551 section 6 (static payload types), RFC 3605 (rtcp port).
+Sources: RFC 8866 (SDP), RFC 3264 section 5.1 (direction), RFC 3605 (rtcp port), RFC 5761 (mux),
+RFC 8839 (ICE candidates), RFC 9143 (BUNDLE), RFC 4568 and 5764 (SRTP), RFC 3362 (T.38), RFC 5621
+(SDP in a multipart body).
 """
 
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
 from harness.packets.frame import Endpoint
+from probetest.sip.codecs import DEFAULT_CLOCK_HZ, EVENT, MAX_TYPE, Codec, codec
 
-DEFAULT_CLOCK_HZ = 8000  # of telephony, where nothing says another
-EVENT = "telephone-event"
-MAX_LINES = 1000
-
-_STATIC = {  # RFC 3551 section 6, tables 4 and 5
-    0: ("PCMU", 8000),
-    3: ("GSM", 8000),
-    4: ("G723", 8000),
-    5: ("DVI4", 8000),
-    6: ("DVI4", 16_000),
-    7: ("LPC", 8000),
-    8: ("PCMA", 8000),
-    9: ("G722", 8000),  # it samples at 16 kHz; its RTP clock is 8000 all the same
-    10: ("L16", 44_100),
-    11: ("L16", 44_100),
-    12: ("QCELP", 8000),
-    13: ("CN", 8000),
-    14: ("MPA", 90_000),
-    15: ("G728", 8000),
-    16: ("DVI4", 11_025),
-    17: ("DVI4", 22_050),
-    18: ("G729", 8000),
-    19: ("CN", 8000),  # reserved; old comfort noise
-    25: ("CelB", 90_000),
-    26: ("JPEG", 90_000),
-    28: ("nv", 90_000),
-    31: ("H261", 90_000),
-    32: ("MPV", 90_000),
-    33: ("MP2T", 90_000),
-    34: ("H263", 90_000),
-}
-_CONNECTION = re.compile(r"c=IN IP[46] ([^ /]+)")  # after it a multicast address has its reach
-_MEDIA = re.compile(
-    r"(audio|video|image|text) ([0-9]{1,5})(?:/[0-9]+)? ([A-Za-z0-9/]+)((?: \S+)*)\Z"
+__all__ = (  # payload types are part of what SDP says
+    "DEFAULT_CLOCK_HZ",
+    "EVENT",
+    "Codec",
+    "Description",
+    "Direction",
+    "Media",
+    "Origin",
+    "codec",
+    "describe",
+    "parse",
 )
-_RTPMAP = re.compile(r"rtpmap:([0-9]{1,3}) ([A-Za-z0-9._+\-]+)/([0-9]{1,9})")
-_RTCP = re.compile(r"rtcp:([0-9]{1,5})(?: IN IP[46] (\S+))?")
-_PART = re.compile(rb"(?:\A|[\r\n])v=0\r?\n")
-_MAX_PORT, _MAX_TYPE = 65_535, 127
+
+_MAX_PORT = 65_535
+_DISCARD = 9  # RFC 8840 section 4.1.1: the port before a candidate is known
+
+_PART = re.compile(rb"(?:\A|[\r\n])v=0[ \t]*[\r\n]")
+_CONNECTION = re.compile(
+    r"c=IN[ \t]+IP[46][ \t]+([^\s/]{1,255})(?![^\s/])"
+)  # after it a multicast group's reach
+_ORIGIN = re.compile(r"\no=(\S+)[ \t]+(\S+)[ \t]+(\S+)[ \t]+IN[ \t]+IP[46][ \t]+(\S+)")
+_PORT = re.compile(r"([0-9]{1,5})(?:/[0-9]{1,5})?\Z")
+_RTPMAP = re.compile(r"rtpmap:[ \t]*([0-9]{1,3})[ \t]+([A-Za-z0-9._+\-]+)[ \t]*/[ \t]*([0-9]{1,9})")
+_FMTP = re.compile(r"fmtp:[ \t]*([0-9]{1,3})[ \t]+(.*)")
+_RTCP = re.compile(r"rtcp:[ \t]*([0-9]{1,5})(?:[ \t]+IN[ \t]+IP[46][ \t]+(\S{1,255}))?")
+_PTIME = re.compile(r"ptime:[ \t]*([0-9]{1,4})[ \t]*\Z")
+_CANDIDATE = re.compile(  # foundation, component 1 (RTP), UDP, priority, address, port
+    r"candidate:\S+[ \t]+1[ \t]+[Uu][Dd][Pp][ \t]+[0-9]+[ \t]+"
+    r"(\S{1,255})[ \t]+([0-9]{1,5})[ \t]+typ\b"
+)
+_BUNDLE = re.compile(r"group:BUNDLE((?:[ \t]+\S+)+)")
+
+
+class Direction(StrEnum):
+    """Who sends, as the one who wrote the SDP sees it."""
+
+    SENDRECV = "sendrecv"
+    SENDONLY = "sendonly"
+    RECVONLY = "recvonly"
+    INACTIVE = "inactive"
 
 
 @dataclass(frozen=True, slots=True)
-class Codec:
-    """What one payload type means."""
+class Origin:
+    """Whose session it is: the same in every SDP of one session, but for the version."""
 
-    name: str
-    clock_hz: int
-    rule: str  # how it is known
+    user: str
+    session: str
+    version: str
+    address: str  # or host name
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Return what stays the same while the session is changed, also through a B2BUA."""
+        return self.user, self.session, self.address
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One RTP stream that somebody is ready to receive."""
+    """One stream that somebody is ready to receive."""
 
     kind: str
     place: Endpoint
     rtcp: Endpoint
     codecs: Mapping[int, Codec]
+    protocol: str = "RTP/AVP"  # or another profile of RTP, or udptl
+    direction: Direction = Direction.SENDRECV
+    is_encrypted: bool = False  # SRTP: its headers are clear, its payload is not
+    packet_ms: int = 0  # a=ptime; 0: not said
+    candidates: tuple[Endpoint, ...] = ()  # other places where it may arrive (ICE)
+
+    @property
+    def is_rtp(self) -> bool:
+        """Say whether RTP will arrive."""
+        return "RTP" in self.protocol
+
+    @property
+    def is_held(self) -> bool:
+        """Say whether its receiver asked for silence."""
+        return self.direction in (Direction.SENDONLY, Direction.INACTIVE)
 
 
-@lru_cache(256)
-def codec(payload_type: int) -> Codec:
-    """Return what *payload_type* means where nobody announced it.
+@dataclass(frozen=True, slots=True)
+class Description:
+    """All that one SDP says."""
 
-    >>> codec(8).name, codec(9).clock_hz, codec(101).rule
-    ('PCMA', 8000, 'assumed')
-    """
-    name, clock_hz = _STATIC.get(payload_type, ("", 0))
-    if name:
-        return Codec(name, clock_hz, "RFC 3551")
-    return Codec(f"type {payload_type}", DEFAULT_CLOCK_HZ, "assumed")
+    origin: Origin | None
+    media: tuple[Media, ...]
+    left_out: tuple[str, ...]  # why, of each m= section of which the place is not known
 
 
 def parse(body: bytes) -> tuple[Media, ...]:
     """Return the RTP streams announced in *body*: SDP, or a multipart body with SDP in it."""
+    found = describe(body)
+    return () if found is None else tuple(one for one in found.media if one.is_rtp)
+
+
+def describe(body: bytes) -> Description | None:
+    """Return what the SDP in *body* says, None without any."""
     found = _PART.search(body)
     if found is None:
-        return ()
-    lines = body[found.end() :].decode("utf-8", "replace").splitlines()[:MAX_LINES]
-    session, *sections = _sections(lines)
-    whole = _address(session)
-    media = (_media(section, whole) for section in sections)
-    return tuple(one for one in media if one is not None)
-
-
-def _sections(lines: list[str]) -> Iterator[list[str]]:
-    """Yield the lines of the session, then those of each m= section."""
-    section: list[str] = []
-    for line in lines:
-        if line[1:2] != "=":  # the end of a multipart body's part
-            break
-        if line.startswith("m="):
-            yield section
-            section = []
-        section.append(line)
-    yield section
-
-
-def _address(lines: Sequence[str]) -> str | None:
-    """Return the address of the section's c= line."""
-    for line in lines:
-        if found := _CONNECTION.match(line):
-            return _shortest(found[1])
-    return None
-
-
-@lru_cache(4096)  # a call's SDP repeats those of the last
-def _shortest(text: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
         return None
+    text = "\n" + body[found.end() :].decode("utf-8", "replace")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    for end in ("\n--", "\nv="):  # the end of a multipart body's part, or another SDP
+        text = text.partition(end)[0]
+    session, *sections = text.split("\nm=")
+    whole, connection = _attributes("", _said(session)), _CONNECTION.search(session)
+    shared = None if connection is None else connection[1]
+    media, left_out, by_name = list[Media](), list[str](), dict[str, Endpoint]()
+    for section in sections:
+        one = _media(section, whole, shared, by_name)
+        if isinstance(one, str):
+            left_out.append(one)
+        else:
+            media.append(one)
+    origin = _ORIGIN.search(session)
+    return Description(
+        None if origin is None else Origin(origin[1], origin[2], origin[3], origin[4]),
+        tuple(media),
+        tuple(left_out),
+    )
 
 
-def _media(lines: list[str], session_address: str | None) -> Media | None:
-    """Return what one m= section announces, if that is RTP to a known place."""
-    found = _MEDIA.match(lines[0][2:])
-    if found is None or "RTP" not in found[3]:
-        return None
-    more = _attributes(found[4], tuple(lines[1:]))
-    address, port = more.address or session_address, int(found[2])
-    if address is None or "%" in address or not 0 < port <= _MAX_PORT:
-        return None
-    rtcp_port = port if more.is_mux else more.rtcp_port or min(port + 1, _MAX_PORT)
-    rtcp = Endpoint(more.rtcp_address or address, rtcp_port)
-    return Media(found[1], Endpoint(address, port), rtcp, more.codecs)
+def _said(section: str) -> tuple[str, ...]:
+    """Return the values of a section's a= lines."""
+    return tuple(line[2:].rstrip(" \t") for line in section.split("\n") if line[:2] == "a=")
 
 
 @dataclass(frozen=True, slots=True)
 class _Attributes:
-    """What the lines of a section say, beside its port."""
+    """What the lines of a section, or of the session, say beside its port."""
 
     codecs: Mapping[int, Codec]
-    address: str | None
+    direction: Direction | None
     is_mux: bool
+    is_encrypted: bool
     rtcp_port: int  # 0: the one after
     rtcp_address: str | None
+    packet_ms: int
+    candidates: tuple[Endpoint, ...]
+    name: str  # a=mid
+    bundled: tuple[str, ...]  # of the session: names of sections that share the first one's place
 
 
-@lru_cache(1024)  # all calls of a phone have the same but for the port
-def _attributes(types: str, lines: tuple[str, ...]) -> _Attributes:
-    """Return what a section's lines say of the payload *types* of its m= line."""
+@lru_cache(1024)  # all calls of a phone have the same but for address and port
+def _attributes(types: str, values: tuple[str, ...]) -> _Attributes:
+    """Return what the a= lines of a section say of the payload *types* of its m= line."""
     given = {int(text): codec(int(text)) for text in types.split() if _is_type(text)}
-    rtcp_port, rtcp_address = 0, None
-    for line in lines:
-        if (at := _RTCP.match(line[2:])) and int(at[1]) <= _MAX_PORT:
-            rtcp_port, rtcp_address = int(at[1]), _shortest(at[2] or "")
-        elif (named := _RTPMAP.match(line[2:])) and int(named[1]) in given and int(named[3]):
+    for value in values:
+        if (named := _RTPMAP.match(value)) and int(named[1]) in given and int(named[3]):
             given[int(named[1])] = Codec(named[2], int(named[3]), "SDP")
-    is_mux = "a=rtcp-mux" in lines
-    codecs = MappingProxyType(given)
-    return _Attributes(codecs, _address(lines), is_mux, rtcp_port, rtcp_address)
+    for value in values:
+        if (more := _FMTP.match(value)) and int(more[1]) in given:
+            given[int(more[1])] = replace(given[int(more[1])], parameters=more[2].strip())
+    rtcp = next((found for value in values if (found := _RTCP.match(value))), None)
+    rtcp_port = 0 if rtcp is None or int(rtcp[1]) > _MAX_PORT else int(rtcp[1])
+    bundles = (found for value in values if (found := _BUNDLE.match(value)))
+    return _Attributes(
+        codecs=MappingProxyType(given),
+        direction=next((Direction(value) for value in values if value in _DIRECTIONS), None),
+        is_mux="rtcp-mux" in values,
+        is_encrypted=any(value.startswith(("crypto:", "fingerprint:")) for value in values),
+        rtcp_port=rtcp_port,
+        rtcp_address=_shortest(rtcp[2] or "") if rtcp and rtcp_port else None,
+        packet_ms=next((int(one[1]) for value in values if (one := _PTIME.match(value))), 0),
+        candidates=tuple(dict.fromkeys(_candidates(values))),
+        name=next((value[4:].strip() for value in values if value.startswith("mid:")), ""),
+        bundled=next((tuple(bundle[1].split()) for bundle in bundles), ()),
+    )
+
+
+_DIRECTIONS = frozenset(Direction)
+
+
+def _candidates(values: Sequence[str]) -> Iterator[Endpoint]:
+    """Yield the places of ICE where RTP may arrive; those with names (mDNS) are left out."""
+    for value in values:
+        if (found := _CANDIDATE.match(value)) and 0 < int(found[2]) <= _MAX_PORT:
+            address = _shortest(found[1])
+            if address is not None:
+                yield Endpoint(address, int(found[2]))
+
+
+def _media(
+    section: str, whole: _Attributes, connection: str | None, by_name: dict[str, Endpoint]
+) -> Media | str:
+    """Return what one m= section announces, or why it is left out; its place goes in *by_name*."""
+    first, _, rest = section.partition("\n")
+    kind, port_text, protocol, *types = (*first.split(), "", "", "")
+    found = _PORT.match(port_text)
+    if found is None or not protocol:
+        return "no port and protocol"
+    port = int(found[1])
+    if port > _MAX_PORT:
+        return f"port {port}"
+    more = _attributes(" ".join(types), _said(rest))
+    if own := _CONNECTION.search(section):
+        connection = own[1]
+    address = None if connection is None else _shortest(connection)
+    shared = more.name in whole.bundled and by_name.get(whole.bundled[0])
+    if not port and not shared:
+        return "declined: port 0"
+    if shared and (not port or port == _DISCARD):
+        place: Endpoint | None = shared
+    elif address is None or address in _NOWHERE or (port == _DISCARD and more.candidates):
+        place = more.candidates[0] if more.candidates else None
+    else:
+        place = Endpoint(address, port)
+    if place is None:
+        return _why_nowhere(connection, address)
+    if more.name:
+        by_name[more.name] = place
+    return Media(
+        kind=kind,
+        place=place,
+        rtcp=_rtcp(place, more),
+        codecs=more.codecs,
+        protocol=protocol.lower() if protocol.lower() == "udptl" else protocol,
+        direction=more.direction or whole.direction or Direction.SENDRECV,
+        is_encrypted="SAVP" in protocol or more.is_encrypted or whole.is_encrypted,
+        packet_ms=more.packet_ms,
+        candidates=tuple(one for one in more.candidates if one != place),
+    )
+
+
+_NOWHERE = ("0.0.0.0", "::")  # noqa: S104 - RFC 3264 section 8.4: on hold, as RFC 2543 had it
+
+
+def _rtcp(place: Endpoint, more: _Attributes) -> Endpoint:
+    """Return where RTCP will arrive."""
+    if more.is_mux:
+        return place
+    port = more.rtcp_port or min(place.port + 1, _MAX_PORT)
+    return Endpoint(more.rtcp_address or place.address, port)
+
+
+def _why_nowhere(connection: str | None, address: str | None) -> str:
+    """Say why a section has no place."""
+    if connection is None:
+        return "no c= line"
+    return f"no address: {connection:.60}" if address is None else f"on hold: {address}"
+
+
+@lru_cache(4096)  # a call's SDP repeats those of the last
+def _shortest(text: str) -> str | None:
+    """Return an address in its shortest form, None of a name, or of one with a zone."""
+    try:
+        return None if "%" in text else str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
 
 
 def _is_type(text: str) -> bool:
-    return text.isdecimal() and text.isascii() and len(text) <= 3 and int(text) <= _MAX_TYPE  # noqa: PLR2004 - digits of 127
+    return text.isdecimal() and text.isascii() and len(text) <= 3 and int(text) <= MAX_TYPE  # noqa: PLR2004 - digits of 127

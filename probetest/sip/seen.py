@@ -2,49 +2,46 @@
 
 Laws: a message is yielded once for each time it was seen, marked when it is the tap's copy; what
 begins as SIP and does not read is yielded too, with the reason; keep-alives (RFC 5626 section
-3.5.1) are no messages. Over TCP the length that a message declares ends it; where that cannot be
-followed, reading goes on at the next start line, and what lies between is told.
+3.5.1) are no messages. Over TCP a message is seen when its last byte is. What is encrypted or
+compressed is counted as opaque. What is kept from block to block is the unfinished message of each
+TCP stream, within a limit.
 
 Sources: RFC 3261 sections 7.5 and 18.3 (Content-Length frames a stream), RFC 5626.
 """
 
-import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from heapq import merge
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.errors import InputError
-from harness.packets.capture import Ints, at_every_byte
-from harness.packets.frame import UDP, Datagrams, Endpoint
-from harness.packets.headers import Bools
-from harness.packets.tcp_stream import Stream, reassemble
+from harness.packets.capture import Ints
+from harness.packets.frame import Datagrams, Endpoint
 from probetest.duplicates import Copies
-from probetest.sip.brief import Brief, brief
-from probetest.sip.message import MAX_MESSAGE_BYTES, looks_like_sip
+from probetest.sip.brief import Brief, gist, plain
+from probetest.sip.defects import Defect
+from probetest.sip.message import SipMessage, observe
+from probetest.sip.over_tcp import Conversations, Told
+from probetest.sip.rows import udp_rows
+from probetest.sip.start_line import looks_like_sip
+from probetest.sip.stream import UNFINISHED, split
 
-MIN_BYTES = 20  # of a start line with the shortest URI
+__all__ = ("Seen", "SipReader", "read_messages", "split")
+
 PREFIX_BYTES = 256  # enough of a start line to know it
-_REST = rb" (?:sips?|tel|urn):[^\s]{1,512} SIP/2\.0\r?\n|SIP/2\.0 [1-6][0-9]{2} "
-_START = re.compile(rb"[A-Z]{3,16}" + _REST)
-_KNOWN = (  # methods that can be told from the letters before them, where a body has no last line
-    rb"(?:INVITE|ACK|BYE|CANCEL|OPTIONS|REGISTER|PRACK|UPDATE|INFO|REFER|MESSAGE|PUBLISH"
-    rb"|SUBSCRIBE|NOTIFY)"
-)
-_NEXT_START = re.compile(_KNOWN + _REST)
-_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t]*([0-9]{1,9})[ \t]*\r?\n", re.IGNORECASE)
-_LINE_ENDS = (13, 10)
-_HEAD_END = re.compile(rb"\n\r?\n")
+_ROWS = 4096  # whose columns are made into Python's numbers at a time
+_PAIRS = 65_536  # of endpoints, kept for the next messages between them
+_KEY_BYTES = 16 + 16 + 2 + 2 + 1
+_NO_DEFECTS: tuple[Defect, ...] = ()
+_seen = tuple.__new__  # what `Seen(...)` comes to, in a third of its time
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):  # a tuple is made in a third of the time of a frozen dataclass
     """One message, or what began as one, where and when it was seen."""
 
     at_ns: int
-    frame: int  # that brought its first byte
+    frame: int  # that brought it; over TCP the one that completed it
     interface: int
     source: Endpoint
     destination: Endpoint
@@ -52,133 +49,119 @@ class Seen:
     copy: bool  # the tap has shown it already
     data: bytes
     gist: Brief | None  # None: it does not read
-    why: str = ""
+    why: str = ""  # it does not
+    defects: tuple[Defect, ...] = ()  # what is wrong with it, whether it reads or not
+    ttl: int = 0  # or hop limit; 0 over TCP, as the next
+    link: int = 0  # equal where the addresses and tags of the link are (`Datagrams.link`)
+    row: int = -1  # of the block's datagrams; -1 over TCP
+
+    @property
+    def message(self) -> SipMessage | None:
+        """Return all of it, read anew; None when it cannot be read."""
+        whole = Defect.INCOMPLETE not in self.defects
+        return None if self.gist is None else observe(self.data, whole=whole).message
 
 
-def udp_rows(datagrams: Datagrams) -> Ints:
-    """Return the UDP rows whose first bytes are text, in order of time: SIP is among them."""
-    long = (datagrams.protocol == UDP) & (datagrams.payload_bytes >= MIN_BYTES)
-    rows = np.flatnonzero(long)
-    words = at_every_byte(datagrams.data, ">u4")[datagrams.payload_offset[rows]]
-    text = np.ones(len(rows), np.bool_)
-    for shift in (0, 8, 16, 24):
-        text &= _is_text(words >> np.uint32(shift) & np.uint32(0xFF))
-    rows = rows[text]
-    return rows[np.argsort(datagrams.at_ns[rows], kind="stable")]
+class SipReader:
+    """What is known of the SIP in a capture while its blocks are read."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.opaque: Counter[str] = Counter()  # datagrams and TCP streams that cannot be read
+        self._conversations = Conversations(self.opaque)
+        self._pairs: dict[bytes, tuple[Endpoint, Endpoint]] = {}
+
+    def read(self, datagrams: Datagrams, copies: Copies) -> Iterator[Seen]:
+        """Yield the messages in the fresh rows of a block, by time."""
+        over_udp = self._over_udp(datagrams, copies, udp_rows(datagrams, self.opaque))
+        over_tcp = sorted(map(_in_stream, self._conversations.read(datagrams)), key=_moment)
+        return merge(over_udp, over_tcp, key=_moment) if over_tcp else over_udp
+
+    def close(self) -> Iterator[Seen]:
+        """Yield what TCP streams hold that will not be completed."""
+        return iter(sorted(map(_in_stream, self._conversations.close()), key=_moment))
+
+    def _over_udp(self, datagrams: Datagrams, copies: Copies, rows: Ints) -> Iterator[Seen]:
+        """Yield the messages in datagrams."""
+        payloads = datagrams.data.data
+        is_copy = copies.is_copy
+        for first in range(0, len(rows), _ROWS):
+            some = rows[first : first + _ROWS]
+            starts = datagrams.payload_offset[some]
+            columns = (
+                *(some, datagrams.at_ns[some], datagrams.frame[some], datagrams.interface[some]),
+                *(starts, starts + datagrams.payload_bytes[some], datagrams.complete[some]),
+                *(is_copy[some], datagrams.ttl[some], datagrams.link[some]),
+            )
+            numbers = zip(*(column.tolist() for column in columns), strict=True)
+            for ends, (row, at_ns, frame, interface, start, stop, whole, copy, ttl, link) in zip(
+                self._ends(datagrams, some), numbers, strict=True
+            ):
+                data = bytes(payloads[start:stop])
+                brief = plain(data) if whole else None
+                why, defects = "", _NO_DEFECTS
+                if brief is None:
+                    if not looks_like_sip(data[:PREFIX_BYTES]):
+                        continue
+                    brief, why, defects = gist(data, whole=whole)
+                fields = (at_ns, frame, interface, *ends, False, copy, data, brief, why, defects)
+                yield _seen(Seen, (*fields, ttl, link, row))
+
+    def _ends(self, datagrams: Datagrams, rows: Ints) -> Iterator[tuple[Endpoint, Endpoint]]:
+        """Yield source and destination of each row; a capture has few pairs of them."""
+        known = self._pairs
+        if len(known) > _PAIRS:
+            known.clear()
+        keys = _keys(datagrams, rows)
+        for start in range(0, len(keys), _KEY_BYTES):
+            key = keys[start : start + _KEY_BYTES]
+            pair = known.get(key)
+            if pair is None:
+                row = rows[start // _KEY_BYTES]
+                pair = known[key] = (datagrams.source(row), datagrams.destination(row))
+            yield pair
 
 
-def read_messages(datagrams: Datagrams, copies: Copies, rows: Ints) -> Iterator[Seen]:
-    """Yield the messages in the UDP *rows* (see `udp_rows`) and in all TCP streams, by time."""
-    over_tcp = sorted(_over_tcp(datagrams), key=_moment)
-    yield from merge(_over_udp(datagrams, copies, rows), over_tcp, key=_moment)
+def _keys(datagrams: Datagrams, rows: Ints) -> bytes:
+    """Return what tells source and destination of each row, all one after the other."""
+    columns = (
+        datagrams.source_address[rows],
+        datagrams.destination_address[rows],
+        datagrams.source_port[rows].astype(">u2")[:, None].view(np.uint8),
+        datagrams.destination_port[rows].astype(">u2")[:, None].view(np.uint8),
+        datagrams.ipv4[rows].astype(np.uint8)[:, None],
+    )
+    return np.hstack(columns).tobytes()
 
 
-def split(data: bytes, *, from_start: bool) -> Iterator[tuple[int, bytes, str]]:
-    """Yield offset, bytes and complaint ("": a whole message) of what a stream of SIP holds.
-
-    Without *from_start* what comes before the first start line belongs to a message that began
-    before the capture, and is left out.
-    """
-    at, head_end = 0, -1
-    while (at := _after_keep_alives(data, at)) < len(data):
-        if at >= head_end:
-            found = _HEAD_END.search(data, at)
-            head_end = len(data) + 1 if found is None else found.end()
-        end = _end(data, at, head_end) if _START.match(data, at) else None
-        if end is not None:
-            yield at, data[at:end], "" if end <= len(data) else "the stream ends inside it"
-            at = end
-            continue
-        following = _NEXT_START.search(data, at + 1)
-        following_at = len(data) if following is None else following.start()
-        if at or from_start or looks_like_sip(data[at : at + PREFIX_BYTES]):
-            yield at, data[at:following_at], "no message that ends where it says"
-        at = following_at
-
-
-def _after_keep_alives(data: bytes, at: int) -> int:
-    """Return where the next message begins."""
-    while data.startswith((b"\r", b"\n"), at):
-        at += 1
-    return at
-
-
-def _end(data: bytes, start: int, head_end: int) -> int | None:
-    """Return where the message at *start* ends, or None when it does not say."""
-    if head_end > min(len(data), start + MAX_MESSAGE_BYTES):
-        return None
-    length = _LENGTH.search(data, start, head_end)
-    return head_end + (0 if length is None else int(length[1]))
-
-
-def _over_udp(datagrams: Datagrams, copies: Copies, rows: Ints) -> Iterator[Seen]:
-    """Yield the messages in datagrams."""
-    interface = datagrams.interface
-    copied = copies.is_copy
-    for row in rows.tolist():
-        data = datagrams.payload(row)
-        if not looks_like_sip(data[:PREFIX_BYTES]):
-            continue
-        frame = int(datagrams.frame[row])
-        gist, why = _gist(data)
-        if gist is None and not datagrams.complete[row]:
-            why = f"not captured whole ({why})"
-        yield Seen(
-            at_ns=int(datagrams.at_ns[row]),
-            frame=frame,
-            interface=int(interface[row]),
-            source=datagrams.source(row),
-            destination=datagrams.destination(row),
-            tcp=False,
-            copy=bool(copied[row]),
-            data=data,
-            gist=gist,
-            why=why,
-        )
-
-
-def _over_tcp(datagrams: Datagrams) -> Iterator[Seen]:
-    """Yield the messages in TCP streams that hold a start line of SIP."""
-    for stream in reassemble(datagrams):
-        if _NEXT_START.search(stream.data) is None:
-            continue
-        for offset, data, complaint in split(stream.data, from_start=stream.from_start):
-            yield _in_stream(stream, offset, data, complaint, datagrams)
-
-
-def _in_stream(
-    stream: Stream, offset: int, data: bytes, complaint: str, datagrams: Datagrams
-) -> Seen:
+def _in_stream(told: Told) -> Seen:
     """Return one message of a stream."""
-    piece = stream.piece(offset)
-    gist, why = (None, complaint) if complaint else _gist(data)
-    if complaint and stream.gap is not None:
-        why = f"{complaint}: {stream.gap.why}, frame {stream.gap.frame}"
+    found = gist(told.data, whole=not told.complaint)
+    why, defects = found.why, found.defects
+    if told.complaint:
+        what = Defect.UNFINISHED if told.complaint.startswith(UNFINISHED) else Defect.JUNK
+        why, defects = told.complaint, (what, *defects)
+    readable = found.brief if not told.complaint or what is Defect.UNFINISHED else None
     return Seen(
-        at_ns=piece.at_ns,
-        frame=piece.frame,
-        interface=int(datagrams.capture.interface[piece.frame - 1]),
-        source=stream.source,
-        destination=stream.destination,
+        at_ns=told.at_ns,
+        frame=told.frame,
+        interface=told.interface,
+        source=told.stream.source,
+        destination=told.stream.destination,
         tcp=True,
         copy=False,
-        data=data,
-        gist=gist,
-        why=why,
+        data=told.data,
+        gist=readable,
+        why="" if readable else why,
+        defects=defects,
     )
 
 
-def _gist(data: bytes) -> tuple[Brief | None, str]:
-    """Return the gist of a message, or why there is none."""
-    try:
-        return brief(data), ""
-    except InputError as error:
-        return None, error.why
-
-
-def _is_text(byte: npt.NDArray[np.uint32]) -> Bools:
-    shown: Bools = ((byte >= ord(" ")) & (byte <= ord("~"))) | np.isin(byte, _LINE_ENDS)
-    return shown
+def read_messages(datagrams: Datagrams, copies: Copies) -> Iterator[Seen]:
+    """Yield the messages of a capture that is there as a whole, by time."""
+    reader = SipReader()
+    found = list(reader.read(datagrams, copies))
+    return iter(sorted((*found, *reader.close()), key=_moment))
 
 
 def _moment(seen: Seen) -> tuple[int, int]:
