@@ -26,7 +26,7 @@ def flow_words(datagrams: Datagrams) -> tuple[Words, ...]:
         | datagrams.protocol.astype(np.uint64) << np.uint64(8)
         | datagrams.ipv4.astype(np.uint64)
     )
-    return (*_halves(datagrams.source_address), *_halves(datagrams.destination_address), ports)
+    return (*halves(datagrams.source_address), *halves(datagrams.destination_address), ports)
 
 
 def groups(words: Sequence[Words]) -> tuple[Ints, Ints]:
@@ -65,7 +65,7 @@ def _mix(words: Sequence[Words], seed: int) -> Words:
     return mixed
 
 
-def _halves(addresses: Bytes) -> tuple[Words, Words]:
+def halves(addresses: Bytes) -> tuple[Words, Words]:
     """Return 16 bytes a row as two numbers."""
     pair = np.ascontiguousarray(addresses).reshape(-1, 16).view(np.uint64)
     return pair[:, 0], pair[:, 1]

@@ -65,6 +65,7 @@ def test_every_invite_is_counted_for_what_it_is() -> None:
         retransmissions=1,
         re_invites=1,
         auth_retries=1,
+        overlap_dialling=0,
         other_retries=1,
         further_hops=1,
         onward_legs=0,
