@@ -1,35 +1,67 @@
 """The command `probetest make`: a capture from a script."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from harness.errors import InputError, ToolError
-from probetest.script.build import build, parse_script
+from probetest.script.build import build, frames_of, parse_script
+from probetest.script.model import Script
+from probetest.script.variants import VARIANTS, vary
 
-EPILOG = "Example: probetest make pcaps/two-span-duplicates/script.toml -o capture.pcap"
+EPILOG = (
+    "Example: probetest make pcaps/golden-call/script.toml --variant vxlan -o capture.pcap\n\n"
+    "The language of scripts, and the table of variants: docs/script.md."
+)
 
 
 def make(
-    script: Annotated[Path, typer.Argument(help="Capture script (TOML, docs/captures.md).")],
+    script: Annotated[Path, typer.Argument(help="Capture script (TOML, docs/script.md).")],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; must be new.")],
+    variant: Annotated[
+        str,
+        typer.Option(help="Tell it otherwise: wrapped, cut, doubled, ... (docs/script.md)."),
+    ] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say what was written as one JSON object.")
+    ] = False,
 ) -> None:
     """Make a capture from a script; the same script gives the same bytes, always.
 
     Needs scapy: pip install 'fst-harness[generate]'.
     """
-    try:
-        text = script.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=str(script)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("not UTF-8 text", file=str(script)) from error
-    data = build(parse_script(text, str(script)))
+    told = parse_script(_text(script), str(script))
+    data = vary(told, variant, frames_of) if variant else build(told)
     try:
         with output.open("xb") as file:
             file.write(data)
+    except FileExistsError as error:
+        fix = "choose another name, or remove it"
+        raise ToolError(f"{output}: not written: {error.strerror}; {fix}") from error
     except OSError as error:
         raise ToolError(f"{output}: not written: {error.strerror}") from error
-    typer.echo(str(output))
+    typer.echo(json.dumps(_summary(told, variant, output, len(data))) if as_json else str(output))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise InputError("not UTF-8 text", file=str(path)) from error
+
+
+def _summary(script: Script, variant: str, output: Path, size: int) -> dict[str, Any]:
+    """Return what was written, and what is known of it before anybody reads it."""
+    return {
+        "file": str(output),
+        "bytes": size,
+        "title": script.title,
+        "variant": variant,
+        "changes": VARIANTS[variant].changes if variant else "",
+        "calls": [call.call_id for call in script.calls.values()],
+    }

@@ -12,7 +12,9 @@ from typing import Any
 
 from harness.errors import InputError, ToolError
 from probetest.script.container import Frame, encode_file
+from probetest.script.encapsulate import Wrapper, routed
 from probetest.script.model import (
+    Copy,
     Participant,
     RawPacket,
     Script,
@@ -37,9 +39,26 @@ def build(script: Script) -> bytes:
         InputError: a time that the file cannot hold.
         ToolError: scapy is not installed; names the command that installs it.
     """
+    return encode_file(script.format, frames_of(script))
+
+
+def frames_of(script: Script) -> list[Frame]:
+    """Return the Ethernet frames of *script* in order of time, at every port of the probe.
+
+    Raises:
+        InputError, ToolError: as `build`.
+    """
     wire = _Wire(script, _scapy("layers.l2"), _scapy("layers.inet"), _scapy("layers.inet6"))
     frames = [frame for packet in script.packets for frame in wire.frames(packet)]
-    return encode_file(script.format, sorted(frames, key=lambda frame: frame.at_ns))
+    return sorted(frames, key=lambda frame: frame.at_ns)
+
+
+def _seen(frame: Frame, place: Copy) -> Frame:
+    """Return *frame* as a port of the probe sees it."""
+    data = frame.data
+    for _ in range(place.hops):
+        data = routed(data)
+    return Frame(frame.at_ns + place.after_ns, place.interface, data)
 
 
 def _scapy(name: str) -> ModuleType:
@@ -59,6 +78,7 @@ class _Wire:
     inet6: ModuleType
     identifications: Counter[str] = field(default_factory=Counter)  # by source address
     sequences: dict[tuple[str, int, str, int], int] = field(default_factory=dict)  # next to send
+    wrapper: Wrapper = field(default_factory=Wrapper)
 
     def frames(self, packet: Any) -> list[Frame]:  # noqa: ANN401 - a union that pydantic annotates
         """Return the frames of *packet* at every port of the probe."""
@@ -67,14 +87,16 @@ class _Wire:
             data = bytes.fromhex(packet.hex)
             return [Frame(start_ns + packet.at_ns, packet.interface, data)]
         copies = self.script.copies if packet.copies is None else packet.copies
-        places = ((0, packet.interface), *((copy.after_ns, copy.interface) for copy in copies))
+        places = (Copy(after_ns=0, interface=packet.interface), *copies)
+        layers = self.script.wrap if packet.wrap is None else packet.wrap
         found = []
         for at_ns, payload in payloads(self.script, packet):
             segment = self._segment(packet, payload)
             for again_ns in (0, *packet.again_ns):
-                for data in self._ethernet(packet, segment):
-                    seen_ns = start_ns + at_ns + again_ns
-                    found += [Frame(seen_ns + after, port, data) for after, port in places]
+                seen_ns = start_ns + at_ns + again_ns
+                frames = [Frame(seen_ns, 0, data) for data in self._ethernet(packet, segment)]
+                for frame in self.wrapper.wrap(frames, layers):
+                    found += [_seen(frame, place) for place in places]
         return found
 
     def _ends(self, packet: Sent) -> tuple[Participant, Participant, int, int]:

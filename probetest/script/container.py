@@ -6,17 +6,22 @@ time that the clock of its interface cannot hold exactly is refused, not rounded
 Source: draft-ietf-opsawg-pcap section 4, draft-ietf-opsawg-pcapng sections 4.1 to 4.3.
 """
 
+import gzip
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import zstandard
+
 from harness.errors import InputError
-from harness.packets.capture import LINKTYPE_ETHERNET, encode_file_header, encode_record
+from probetest.script.link_type import LINKS, on_link
 from probetest.script.model import Format
 
 NANOSECONDS = 10**9
-SNAPLEN_BYTES = 262_144
 _UNITS = {"ms": (3, 10**3), "us": (6, 10**6), "ns": (9, 10**9)}  # if_tsresol, units a second
+_MAGIC = {"us": 0xA1B2C3D4, "ns": 0xA1B23C4D}
+_VERSION = (2, 4)
+_MOST_S = 2**32  # pcap counts seconds since 1970 in 32 bits
 _SECTION, _INTERFACE, _ENHANCED = 0x0A0D0D0A, 1, 6
 _NAME, _TSRESOL = 2, 9
 _POWER_OF_TWO = 0x80
@@ -35,15 +40,17 @@ def encode_file(form: Format, frames: Sequence[Frame]) -> bytes:
     """Return the capture file with *frames*, in the order given.
 
     Raises:
-        InputError: a time that the resolution cannot hold.
+        InputError: a time that the resolution cannot hold, a frame that the link cannot show.
     """
-    if form.container == "pcapng":
-        return _pcapng(form, frames)
-    if form.resolution == "ns":
-        head = encode_file_header(LINKTYPE_ETHERNET)
-        return head + b"".join(encode_record(frame.at_ns, frame.data) for frame in frames)
-    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, SNAPLEN_BYTES, LINKTYPE_ETHERNET)
-    return head + b"".join(map(_record_us, frames))
+    order = "<" if form.byte_order == "little" else ">"
+    data = (
+        _pcapng(form, frames, order) if form.container == "pcapng" else _pcap(form, frames, order)
+    )
+    if form.compression == "gzip":
+        return gzip.compress(data, mtime=0)
+    if form.compression == "zstd":
+        return zstandard.ZstdCompressor().compress(data)
+    return data
 
 
 def ticks(at_ns: int, resolution: str) -> int:
@@ -71,35 +78,50 @@ def _resolution(text: str) -> tuple[int, int]:
     return _POWER_OF_TWO | exponent, 2**exponent
 
 
-def _record_us(frame: Frame) -> bytes:
-    seconds, micros = divmod(ticks(frame.at_ns, "us"), 10**6)
-    size = len(frame.data)
-    return struct.pack("<IIII", seconds, micros, size, size) + frame.data
+def _pcap(form: Format, frames: Sequence[Frame], order: str) -> bytes:
+    units = _resolution(form.resolution)[1]
+    head = (_MAGIC[form.resolution], *_VERSION, 0, 0, form.snaplen, LINKS[form.link])
+    records = [struct.pack(order + "IHHiIII", *head)]
+    for frame in frames:
+        seconds, fraction = divmod(ticks(frame.at_ns, form.resolution), units)
+        if not 0 <= seconds < _MOST_S:
+            raise InputError("pcap holds 1970 to 2106 only", field="at_ns", value=frame.at_ns)
+        data, size = _kept(form, frame, order)
+        records += [struct.pack(order + "IIII", seconds, fraction, len(data), size), data]
+    return b"".join(records)
 
 
-def _pcapng(form: Format, frames: Sequence[Frame]) -> bytes:
+def _kept(form: Format, frame: Frame, order: str) -> tuple[bytes, int]:
+    """Return what the snapshot length leaves of *frame*, and how long it was."""
+    data = on_link(frame.data, form.link_of(frame.interface), order)
+    return data[: form.snaplen], len(data)
+
+
+def _pcapng(form: Format, frames: Sequence[Frame], order: str) -> bytes:
     """Return one section with all interfaces, then all frames."""
-    blocks = [_block(_SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))]
-    for interface in form.interfaces:
+    blocks = [_block(order, _SECTION, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
+    for number, interface in enumerate(form.interfaces):
         octet = _resolution(interface.resolution)[0]
-        options = _option(_NAME, interface.name.encode()) + _option(_TSRESOL, bytes([octet]))
-        head = struct.pack("<HHI", LINKTYPE_ETHERNET, 0, SNAPLEN_BYTES)
-        blocks.append(_block(_INTERFACE, head + options + _option(0, b"")))
+        options = _option(order, _NAME, interface.name.encode())
+        options += _option(order, _TSRESOL, bytes([octet])) + _option(order, 0, b"")
+        head = struct.pack(order + "HHI", LINKS[form.link_of(number)], 0, form.snaplen)
+        blocks.append(_block(order, _INTERFACE, head + options))
     for frame in frames:
         count = ticks(frame.at_ns, form.resolution_of(frame.interface))
-        size = len(frame.data)
-        numbers = (frame.interface, count >> 32, count & 0xFFFFFFFF, size, size)
-        blocks.append(_block(_ENHANCED, struct.pack("<IIIII", *numbers) + _padded(frame.data)))
+        data, size = _kept(form, frame, order)
+        numbers = (frame.interface, count >> 32, count & 0xFFFFFFFF, len(data), size)
+        body = struct.pack(order + "IIIII", *numbers) + _padded(data)
+        blocks.append(_block(order, _ENHANCED, body))
     return b"".join(blocks)
 
 
-def _block(kind: int, body: bytes) -> bytes:
-    length = struct.pack("<I", len(body) + 12)  # type, this length, and the same at the end
-    return struct.pack("<I", kind) + length + body + length
+def _block(order: str, kind: int, body: bytes) -> bytes:
+    length = struct.pack(order + "I", len(body) + 12)  # type, this length, the same at the end
+    return struct.pack(order + "I", kind) + length + body + length
 
 
-def _option(code: int, value: bytes) -> bytes:
-    return struct.pack("<HH", code, len(value)) + _padded(value)
+def _option(order: str, code: int, value: bytes) -> bytes:
+    return struct.pack(order + "HH", code, len(value)) + _padded(value)
 
 
 def _padded(data: bytes) -> bytes:

@@ -3,87 +3,52 @@
 Laws: a script that exists can be built; nothing is drawn by chance, every number that reaches the
 wire stands in the script or is counted up from one; times are whole nanoseconds after `start`.
 
-The fields are described in docs/captures.md. Sources: RFC 3550 section 5.1, RFC 4733 section 2.3.
+The fields are described in docs/script.md. Sources: RFC 3550 section 5.1, RFC 4733 section 2.3.
 """
 
-import re
 import tomllib
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from harness.errors import InputError
-from harness.packets.frame import Endpoint
+from probetest.script.fields import (
+    U16,
+    U32,
+    Address,
+    AtNs,
+    Count,
+    Hex,
+    Indexes,
+    Mac,
+    PartBytes,
+    PayloadType,
+    Port,
+    Resolution,
+    Row,
+    Tags,
+    Texts,
+    Times,
+    Ttl,
+    listed,
+)
+from probetest.script.layer import Layers
+from probetest.script.rtcp import Parts
 
-MAX_PACKETS = 100_000  # of one stream: a fixture, not a load
-MAX_AT_NS = 86_400 * 10**9  # a day
 DIGITS = "0123456789*#ABCD"  # their place is the event code (RFC 4733 section 3.2)
-_MAC = r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"
 _CSEQ = r"^[0-9]{1,10} [A-Z]+$"
-_RESOLUTION = re.compile(r"ms|us|ns|2\^-([1-9]|[12][0-9]|3[0-2])")
-
-
-def _listed(value: object) -> object:
-    """Return a list as the tuple that a frozen value holds; TOML has only lists."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _resolution(text: str) -> str:
-    if not _RESOLUTION.fullmatch(text):
-        raise ValueError("not a resolution; use ms, us, ns, or 2^-1 to 2^-32")
-    return text
-
-
-def _hex(text: str) -> str:
-    try:
-        bytes.fromhex(text)
-    except ValueError as error:
-        raise ValueError("not pairs of hexadecimal digits") from error
-    return text
-
-
-def _address(text: str) -> str:
-    try:
-        return Endpoint(text, 0).address
-    except InputError as error:
-        raise ValueError(error.why) from error
-
-
-_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
-AtNs = Annotated[int, Field(ge=0, le=MAX_AT_NS)]
-Port = Annotated[int, Field(ge=0, le=65_535)]
-U16 = Annotated[int, Field(ge=0, lt=2**16)]
-U32 = Annotated[int, Field(ge=0, lt=2**32)]
-PayloadType = Annotated[int, Field(ge=0, le=127)]
-Count = Annotated[int, Field(ge=1, le=MAX_PACKETS)]
-Hex = Annotated[str, AfterValidator(_hex)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Times = Annotated[tuple[AtNs, ...], BeforeValidator(_listed)]
-Indexes = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_listed)]
-Tags = Annotated[tuple[Annotated[int, Field(ge=1, le=4094)], ...], BeforeValidator(_listed)]
-
-
-class Row(BaseModel):
-    """A table of a script: no field beyond those named, no conversions."""
-
-    model_config = _STRICT
+SNAPLEN_BYTES = 262_144  # the most of a frame that a file keeps
+Link = Literal["ethernet", "cooked", "cooked2", "raw", "ipv4", "ipv6", "null", "loop"]
 
 
 class Interface(Row):
     """A port of the probe, as pcapng describes it."""
 
     name: str = Field(min_length=1, max_length=80)
-    resolution: Annotated[str, AfterValidator(_resolution)] = "ns"
+    resolution: Resolution = "ns"
+    link: Link | None = None  # None: that of the file
 
 
 class Format(Row):
@@ -91,8 +56,12 @@ class Format(Row):
 
     container: Literal["pcap", "pcapng"] = "pcap"
     resolution: Literal["us", "ns"] = "ns"  # of a pcap; a pcapng says it for each interface
-    interfaces: Annotated[tuple[Interface, ...], BeforeValidator(_listed)] = ()
+    interfaces: Annotated[tuple[Interface, ...], BeforeValidator(listed)] = ()
     start: datetime
+    link: Link = "ethernet"
+    byte_order: Literal["little", "big"] = "little"
+    snaplen: int = Field(default=SNAPLEN_BYTES, ge=14, le=SNAPLEN_BYTES)
+    compression: Literal["none", "gzip", "zstd"] = "none"
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -111,14 +80,19 @@ class Format(Row):
         """Return the resolution of the clock of *interface*."""
         return self.interfaces[interface].resolution if self.interfaces else self.resolution
 
+    def link_of(self, interface: int) -> Link:
+        """Return what kind of link *interface* is on."""
+        own = self.interfaces[interface].link if self.interfaces else None
+        return own or self.link
+
 
 class Participant(Row):
     """A host: where it is, and the port of its SIP."""
 
-    address: Annotated[str, AfterValidator(_address)]
-    mac: str = Field(pattern=_MAC)
+    address: Address
+    mac: Mac
     port: Port = 5060
-    ttl: int = Field(default=64, ge=1, le=255)
+    ttl: Ttl = 64
 
 
 class Call(Row):
@@ -166,9 +140,10 @@ class Copy(Row):
 
     after_ns: AtNs
     interface: int = Field(default=0, ge=0)
+    hops: int = Field(default=0, ge=0, le=16)  # routers between: TTL less by it, other MACs
 
 
-Copies = Annotated[tuple[Copy, ...], BeforeValidator(_listed)]
+Copies = Annotated[tuple[Copy, ...], BeforeValidator(listed)]
 
 
 class Sent(Row):
@@ -181,7 +156,8 @@ class Sent(Row):
     to_port: Port | None = None
     interface: int = Field(default=0, ge=0)
     vlan: Tags = ()  # from the outside in
-    fragment_bytes: int | None = Field(default=None, ge=64, le=65_000)  # of IP payload
+    wrap: Layers | None = None  # from the outside in; None: that of the whole script
+    fragment_bytes: PartBytes | None = None  # of IP payload
     copies: Copies | None = None  # None: those of the whole script
     again_ns: Times = ()  # sent again so long after `at_ns`, as a new IP packet
 
@@ -197,7 +173,7 @@ class TcpPacket(Sent):
 
     kind: Literal["tcp"]
     flags: str = Field(default="PA", pattern=r"^[SAPFR]+$")
-    messages: Annotated[tuple[Sip, ...], BeforeValidator(_listed)] = ()
+    messages: Annotated[tuple[Sip, ...], BeforeValidator(listed)] = ()
     cut_bytes: Indexes = ()  # where in the messages a new segment begins
     gap_ns: AtNs = 0  # between segments
 
@@ -216,7 +192,7 @@ class RtpPacket(Sent):
     payload_bytes: int = Field(default=160, ge=0, le=1400)
     marker: bool = True  # on the first packet
     lost: Indexes = ()  # counted from 0: these are never seen
-    late: dict[str, int] = {}  # index: nanoseconds later than its turn
+    late: dict[str, int] = Field(default_factory=dict)  # index: nanoseconds later than its turn
     jitter_ns: Times = ()  # added to the times in turn, from its start again at its end
 
     @model_validator(mode="after")
@@ -242,8 +218,15 @@ class DtmfPacket(Sent):
     volume: int = Field(default=10, ge=0, le=63)
 
 
+class RtcpPacket(Sent):
+    """One compound RTCP packet."""
+
+    kind: Literal["rtcp"]
+    parts: Parts
+
+
 class UdpPacket(Sent):
-    """Any other UDP payload, such as a keep-alive or RTCP."""
+    """Any other UDP payload, such as a keep-alive."""
 
     kind: Literal["udp"]
     hex: Hex
@@ -259,7 +242,7 @@ class RawPacket(Row):
 
 
 Packet = Annotated[
-    SipPacket | TcpPacket | RtpPacket | DtmfPacket | UdpPacket | RawPacket,
+    SipPacket | TcpPacket | RtpPacket | DtmfPacket | RtcpPacket | UdpPacket | RawPacket,
     Field(discriminator="kind"),
 ]
 
@@ -270,10 +253,11 @@ class Script(Row):
     title: str
     format: Format
     participants: dict[str, Participant]
-    calls: dict[str, Call] = {}
-    bodies: dict[str, str] = {}
+    calls: dict[str, Call] = Field(default_factory=dict)
+    bodies: dict[str, str] = Field(default_factory=dict)
     copies: Copies = ()  # of every packet that does not say otherwise
-    packets: Annotated[tuple[Packet, ...], BeforeValidator(_listed)]
+    wrap: Layers = ()  # likewise
+    packets: Annotated[tuple[Packet, ...], BeforeValidator(listed)]
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -308,12 +292,12 @@ def messages_of(packet: Packet) -> tuple[Sip, ...]:
             return (packet,)
         case TcpPacket():
             return packet.messages
-        case RtpPacket() | DtmfPacket() | UdpPacket() | RawPacket():
+        case RtpPacket() | DtmfPacket() | RtcpPacket() | UdpPacket() | RawPacket():
             return ()
 
 
 def parse_script(text: str, file: str = "") -> Script:
-    """Return the script in the TOML *text* (docs/captures.md).
+    """Return the script in the TOML *text* (docs/script.md).
 
     Raises:
         InputError: not TOML, or wrong fields: all of them in one error.
@@ -323,9 +307,20 @@ def parse_script(text: str, file: str = "") -> Script:
     harness.errors.InputError: 4 fields: title = 1: Input should be a valid string; ...
     """
     try:
-        return Script.model_validate(tomllib.loads(text))
+        values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"not TOML: {error}", file=file) from error
+    return parse_values(values, file)
+
+
+def parse_values(values: dict[str, Any], file: str = "") -> Script:
+    """Return the script with these *values*, as they stand in TOML.
+
+    Raises:
+        InputError: wrong fields: all of them in one error.
+    """
+    try:
+        return Script.model_validate(values)
     except ValidationError as error:
         raise _input_error(error, file) from error
 

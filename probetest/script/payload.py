@@ -18,6 +18,7 @@ from probetest.script.model import (
     DtmfPacket,
     Packet,
     RawPacket,
+    RtcpPacket,
     RtpPacket,
     Script,
     Sent,
@@ -26,6 +27,7 @@ from probetest.script.model import (
     TcpPacket,
     UdpPacket,
 )
+from probetest.script.rtcp import compound
 
 END_TIMES = 3  # how often the end of an event is sent
 MAGIC_COOKIE = "z9hG4bK"  # RFC 3261 section 8.1.1.7
@@ -44,6 +46,9 @@ def payloads(script: Script, packet: Packet) -> tuple[Timed, ...]:
             return tuple(_rtp(packet))
         case DtmfPacket():
             return tuple(_dtmf(packet))
+        case RtcpPacket():
+            sent_ns = script.format.start_ns + packet.at_ns
+            return ((packet.at_ns, compound(packet.parts, sent_ns)),)
         case UdpPacket() | RawPacket():
             return ((packet.at_ns, bytes.fromhex(packet.hex)),)
     assert_never(packet)

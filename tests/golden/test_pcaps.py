@@ -89,15 +89,6 @@ def test_numbers_are_fiction(case: Path) -> None:
     assert {number for number in numbers if not FICTION.fullmatch(number)} == set()
 
 
-NOT_PUT_TOGETHER = pytest.mark.xfail(
-    reason="a limit of the analyser: IP fragments are counted and told, not put together"
-)
-ANALYSED = [
-    pytest.param(case, id=name(case), marks=[NOT_PUT_TOGETHER] * (case.name == "ip-fragments"))
-    for case in CASES
-]
-
-
 def analyse(case: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
     """Return what `probetest analyse` says about *case*, as JSON."""
     argv = ["analyse", str(capture_of(case)), "--dial-plan", str(DIAL_PLAN), "--json", *options]
@@ -112,7 +103,7 @@ def picked(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[tuple[Any,
     return [tuple(row[key] for key in keys) for row in rows]
 
 
-@pytest.mark.parametrize("case", ANALYSED)
+@each_case
 def test_invites_and_calls_are_counted(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every INVITE in the file is seen, and they fold into the calls that were made."""
     steps = {row["step"]: row["capture"] for row in analyse(case, capsys)["waterfall"]}
@@ -123,7 +114,7 @@ def test_invites_and_calls_are_counted(case: Path, capsys: pytest.CaptureFixture
     assert steps["Calls"] == len(want["calls"])
 
 
-@pytest.mark.parametrize("case", ANALYSED)
+@each_case
 def test_parties_are_who_they_were(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Source and destination in the one form that is compared, and how each call ended."""
     keys = ("call_id", "source", "destination", "status")
@@ -152,9 +143,9 @@ def test_streams_are_measured(case: Path, capsys: pytest.CaptureFixture[str]) ->
     assert sorted(picked(found, keys)) == sorted(picked(expected(case)["streams"], keys))
 
 
-def test_fragments_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """What was not put together is named, with exit 3: not everything could be read."""
-    code = main(["analyse", str(capture_of(ROOT / "pcaps/ip-fragments")), "--json"])
+def test_the_library_page_has_every_capture() -> None:
+    """docs/captures-library.md names each folder, and none that is not there."""
+    text = (ROOT / "docs/captures-library.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `([a-z0-9-]+)` \|", text, re.MULTILINE))
 
-    assert code == 3
-    assert "5 frames hold parts of IP packets" in capsys.readouterr().err
+    assert named == {case.name for case in CASES}

@@ -6,15 +6,11 @@ not listed fails, and so does one that is listed and no longer there.
 
 import json
 import re
-import subprocess
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -23,8 +19,8 @@ from harness.packets.frame import decode
 from probetest.cli import main
 from probetest.duplicates import find_copies
 from probetest.sip.message import parse, uri_user
-from probetest.sip.seen import read_messages, udp_rows
-from tests.lab.peers import need
+from probetest.sip.seen import Seen, read_messages
+from tests.lab.tshark_reading import Invite, Stream, Streams, their_invites, their_streams, tshark
 
 pytestmark = pytest.mark.lab
 
@@ -36,32 +32,6 @@ CASES = sorted(  # pcaps/enum-* hold DNS alone: tests/golden/test_enum_pcaps.py
 )
 MOST = 15  # differences, all told: with more of them the second opinion is none
 SAME_MS = 0.0006  # tshark prints three decimals
-_STREAM = re.compile(
-    r"\s*\S+\s+\S+\s+(?P<source>\S+)\s+(?P<source_port>\d+)\s+(?P<to>\S+)\s+(?P<to_port>\d+)"
-    r"\s+(?P<ssrc>0x\w+)\s+.*?\s(?P<packets>\d+)\s+(?P<lost>-?\d+) \(\S+%\)"
-    r"\s+\S+\s+\S+\s+\S+\s+(?P<least>\S+)\s+(?P<mean>\S+)\s+(?P<most>\S+)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Invite:
-    """One INVITE request, as often as it is in the file."""
-
-    frame: int
-    call_id: str
-    users: tuple[str, str, str]  # of From, To and the Request-URI
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """One RTP stream."""
-
-    packets: int  # with the tap's copies
-    lost: int
-    jitter_ms: tuple[float, float] | None  # mean and most of RFC 3550 A.8; None: nothing to measure
-
-
-Streams = dict[tuple[str, str, str], Stream]  # by source, destination and SSRC
 Difference = tuple[int, str]  # frame, and what differs there
 
 
@@ -71,33 +41,9 @@ def capture_of(case: Path) -> Path:
     return found
 
 
-@cache  # two tests ask the same of each capture
-def tshark(path: Path, *options: str) -> str:
-    """Return what tshark says about the capture at *path*."""
-    argv = [need("tshark", "tshark"), "-n", "-r", str(path), *options]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
-def their_invites(path: Path) -> Iterator[Invite]:
-    """Yield every INVITE that tshark sees; those of one TCP segment one by one."""
-    for packet in ET.fromstring(tshark(path, "-T", "pdml", "-Y", "sip")):  # noqa: S314 - tshark's
-        frame = int(shown(packet, "frame.number"))
-        for sip in packet.findall("proto[@name='sip']"):
-            if shown(sip, "sip.Method") == "INVITE":
-                users = (shown(sip, f"sip.{of}.user") for of in ("from", "to", "r-uri"))
-                yield Invite(frame, shown(sip, "sip.Call-ID"), tuple(users))  # type: ignore[arg-type]
-
-
-def shown(node: ET.Element, name: str) -> str:
-    """Return the first field called *name* below *node*, "" without."""
-    every = (field.get("show", "") for field in node.iter("field") if field.get("name") == name)
-    return next(every, "")
-
-
 def our_invites(path: Path) -> Iterator[Invite]:
     """Yield every INVITE that our reader sees, in order of time."""
-    datagrams = decode(read(path))
-    for seen in read_messages(datagrams, find_copies(datagrams), udp_rows(datagrams)):
+    for seen in our_messages(path):
         message = parse(seen.data)
         if message.method == "INVITE":
             uris = (message.from_uri, message.to_uri, message.request_uri)
@@ -105,20 +51,10 @@ def our_invites(path: Path) -> Iterator[Invite]:
             yield Invite(seen.frame, message.call_id, users)  # type: ignore[arg-type]
 
 
-def their_streams(path: Path) -> Streams:
-    """Return the streams of tshark's own table."""
-    found: Streams = {}
-    for line in tshark(path, "-q", "-z", "rtp,streams").splitlines():
-        if row := _STREAM.match(line):
-            key = (place(row["source"], row["source_port"]), place(row["to"], row["to_port"]))
-            # -1: no packet of it counted for jitter
-            jitter = None if float(row["least"]) < 0 else (float(row["mean"]), float(row["most"]))
-            found[*key, row["ssrc"]] = Stream(int(row["packets"]), int(row["lost"]), jitter)
-    return found
-
-
-def place(address: str, port: str) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+def our_messages(path: Path) -> Iterator[Seen]:
+    """Return every SIP message that our reader sees, in order of time."""
+    datagrams = decode(read(path))
+    return read_messages(datagrams, find_copies(datagrams))
 
 
 def our_streams(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Streams, Counter[Any]]:
@@ -210,7 +146,8 @@ def test_tshark_sees_what_a_person_expects(case: Path) -> None:
 
     assert len(tshark(path).splitlines()) == want["frames"]
     assert len(invites) == want["invite_messages"]
-    assert {one.call_id for one in invites} == {one["call_id"] for one in want["calls"]}
+    call_ids = {id_ for one in want["calls"] for id_ in (one["call_id"], *one.get("legs", ()))}
+    assert {one.call_id for one in invites} == call_ids
 
 
 def test_differences_are_few_and_explained() -> None:
