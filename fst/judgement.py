@@ -51,7 +51,7 @@ def _complete(seen: Observation) -> Finding:
     if seen.dropped is None:
         words = "the source can't say how many it lost"
         return Finding(DROPPED, Outcome.OTHER, expected, words, "packets")
-    parts = seen.datagrams.fragments + int((~seen.datagrams.complete).sum())
+    parts = seen.datagrams.incomplete + int((~seen.datagrams.complete).sum())
     outcome = Outcome.OTHER if seen.dropped or parts else Outcome.PASS
     words = f"{len(seen.capture)} packets, {seen.dropped} lost, {parts} not whole"
     return Finding(DROPPED, outcome, expected, words, "packets")

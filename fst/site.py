@@ -156,6 +156,7 @@ class Site(_Table):
     title: str
     standby: bool = False
     inside: list[Network] = []  # the customer's own networks: a call that comes from one is theirs
+    trusted: list[Network] = []  # whose P-Asserted-Identity counts; empty: everybody's
     hosts: list[Host] = Field(min_length=1)
     sbcs: list[SbcTable] = []
     numbers: Numbers | None = None

@@ -7,58 +7,23 @@ what was expected and sent nothing is a row with 0 calls, not a missing row.
 A lookup counts as one call, and so does a SIP call: retransmissions are folded in both records.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import groupby
+from typing import Literal
 
-import polars as pl
+import numpy as np
 
-from harness.buckets import NS, Buckets, Group, buckets
+from harness.buckets import NS, Buckets, Group, Ints, Span, buckets, spans_of
 from harness.errors import InputError
-from harness.records import CallRecord, LookupRecord, Record, StreamRecord
+from harness.records import Record
 
 Side = Literal["source", "destination"]
 
-NOT_GIVEN = "not given"  # the party of queries that carry none
+_APART_NS = 3600 * NS  # from one time to the next, to begin the buckets anew
 
-COLUMNS = {  # of `frame`, named as in LookupRecord
-    "at_ns": pl.Int64,  # wall time of the first query, nanoseconds since 1970 in UTC
-    "device": pl.String,
-    "client": pl.String,
-    "source": pl.String,
-    "source_rule": pl.String,
-    "destination": pl.String,
-    "destination_rule": pl.String,
-    "direction": pl.String,
-    "direction_rule": pl.String,
-    "rcode": pl.String,  # "" when no answer came
-    "latency_ns": pl.Int64,  # null when no answer came
-    "frame": pl.Int64,
-}
-CALL_COLUMNS = {  # of `call_frame`, named as in CallRecord
-    **{name: COLUMNS[name] for name in COLUMNS if name not in ("rcode", "latency_ns", "frame")},
-    "outcome": pl.String,
-    "target": pl.String,
-    "status": pl.Int64,  # 0 when no final response was seen
-    "answered_ns": pl.Int64,
-    "duration_ns": pl.Int64,  # null when it was not answered, or its end was not seen
-    "call_id": pl.String,
-    "frame": pl.Int64,
-}
-STREAM_COLUMNS = {  # of `stream_frame`, named as in StreamRecord
-    **dict.fromkeys(("at_ns", "end_ns"), pl.Int64),
-    **dict.fromkeys(("device", "source", "destination"), pl.String),
-    **dict.fromkeys(("ssrc", "payload_type"), pl.Int64),
-    "codec": pl.String,
-    "clock_hz": pl.Int64,
-    **dict.fromkeys(("clock_rule", "found_by", "call_id"), pl.String),
-    **dict.fromkeys(("packets", "copies", "expected", "lost", "duplicates"), pl.Int64),
-    **dict.fromkeys(("reordered", "restarts", "odd"), pl.Int64),
-    **dict.fromkeys(("jitter_ms", "jitter_mean_ms", "jitter_max_ms", "gap_max_ms"), pl.Float64),
-    "digits": pl.String,
-    "frame": pl.Int64,
-}
-_PLACED = ("at_ns", "device", "source", "source_rule", "destination", "destination_rule", "frame")
+NOT_GIVEN = "not given"  # the party of queries that carry none
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +34,8 @@ class AverageCps:
     bucket: str  # ISO 8601 start, with offset
     calls: int
     observed_seconds: float
-    average_cps: float
+    average_cps: float  # 0 where nothing was observed
+    missed_seconds: float = 0.0  # between two files, not watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,34 +57,10 @@ class TopRow:
     calls: int
     share: float  # of all calls in the bucket, 0 to 1
     rule: str  # how the party was decided; several are joined with "; "
+    tied: bool = False  # another party has as many: its place is by its text alone
 
 
-def frame(records: Iterable[LookupRecord]) -> pl.DataFrame:
-    """Return one row a lookup with the columns of `COLUMNS`, in order of time and frame.
-
-    A saved Parquet of it opens in Polars, DuckDB, pandas and Spark alike.
-    """
-    return _table(records, COLUMNS)
-
-
-def call_frame(records: Iterable[CallRecord]) -> pl.DataFrame:
-    """Return one row a call with the columns of `CALL_COLUMNS`, in order of time and frame."""
-    return _table(records, CALL_COLUMNS)
-
-
-def stream_frame(records: Iterable[StreamRecord]) -> pl.DataFrame:
-    """Return one row a stream with the columns of `STREAM_COLUMNS`, in order of time and frame."""
-    return _table(records, STREAM_COLUMNS)
-
-
-def _table(records: Iterable[object], columns: Mapping[str, Any]) -> pl.DataFrame:
-    """Return the records' fields of these names."""
-    rows = tuple(records)
-    values = {name: [getattr(row, name) for row in rows] for name in columns}
-    return pl.DataFrame(values, schema=dict(columns)).sort("at_ns", "frame", "device")
-
-
-def average_cps(  # noqa: PLR0913 - an observation is these four, named at the call
+def average_cps(  # noqa: PLR0913 - an observation is these, named at the call
     records: Sequence[Record],
     group: Group,
     *,
@@ -126,25 +68,28 @@ def average_cps(  # noqa: PLR0913 - an observation is these four, named at the c
     observed_from_ns: int,
     observed_to_ns: int,
     devices: Iterable[str] = (),
+    spans: Sequence[Span] = (),
 ) -> tuple[AverageCps, ...]:
     """Return a row for each device (seen or expected) and bucket, by device and time.
 
     Raises:
         InputError: a record outside the observation (its end is not included), no such zone.
     """
-    spans = buckets(group, zone, observed_from_ns, observed_to_ns)
-    table = _placed(records, spans)
-    counted = table.group_by("device", "bucket").len()
-    calls = {(device, bucket): count for device, bucket, count in counted.iter_rows()}
+    found = buckets(group, zone, observed_from_ns, observed_to_ns, spans)
+    calls = Counter(
+        zip((one.device for one in records), _places(records, found).tolist(), strict=True)
+    )
     rows = []
-    for device in _devices(table, devices):
-        for index, label in enumerate(spans.labels):
-            count, seconds = calls.get((device, index), 0), spans.observed_seconds(index)
-            rows.append(AverageCps(device, label, count, seconds, count / seconds))
+    for device in sorted({*(one.device for one in records), *devices}):
+        for index, label in enumerate(found.labels):
+            count, seconds = calls[device, index], found.observed_seconds(index)
+            average = count / seconds if seconds else 0.0
+            missed = found.missed_seconds(index)
+            rows.append(AverageCps(device, label, count, seconds, average, missed))
     return tuple(rows)
 
 
-def peak_cps(  # noqa: PLR0913 - an observation is these four, named at the call
+def peak_cps(  # noqa: PLR0913 - an observation is these, named at the call
     records: Sequence[Record],
     group: Group,
     *,
@@ -152,6 +97,7 @@ def peak_cps(  # noqa: PLR0913 - an observation is these four, named at the call
     observed_from_ns: int,
     observed_to_ns: int,
     devices: Iterable[str] = (),
+    spans: Sequence[Span] = (),
 ) -> tuple[PeakCps, ...]:
     """Return the densest second of each device and bucket, by device and time.
 
@@ -161,20 +107,15 @@ def peak_cps(  # noqa: PLR0913 - an observation is these four, named at the call
     Raises:
         InputError: a record outside the observation (its end is not included), no such zone.
     """
-    spans = buckets(group, zone, observed_from_ns, observed_to_ns)
-    table = _placed(records, spans)
-    best: dict[tuple[str, int], tuple[int, int]] = {}
-    for part in table.sort("at_ns").partition_by("device"):
-        device, times = part["device"][0], part["at_ns"]
-        ends = times.search_sorted(times + NS, side="left")
-        for begin, (at_ns, end, index) in enumerate(zip(times, ends, part["bucket"], strict=True)):
-            if end - begin > best.get((device, index), (0, 0))[0]:
-                best[device, index] = end - begin, at_ns
+    every = buckets(group, zone, observed_from_ns, observed_to_ns, spans)
+    _places(records, every)  # refuses what lies outside
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    for one in records:
+        times[one.device].append(one.at_ns)
     rows = []
-    for device in _devices(table, devices):
-        for index, label in enumerate(spans.labels):
-            count, at = best.get((device, index), (0, None))
-            rows.append(PeakCps(device, label, count, at))
+    for device in sorted({*times, *devices}):
+        best = _densest(np.sort(np.array(times[device], np.int64)), every)
+        rows += [PeakCps(device, every.labels[index], *found) for index, found in enumerate(best)]
     return tuple(rows)
 
 
@@ -199,53 +140,68 @@ def top(
         raise InputError("must be at least 1", field="n", value=n)
     if not records:
         return ()
-    times = [record.at_ns for record in records]
-    spans = buckets(group, zone, min(times), max(times) + 1)
-    table = _placed(records, spans).select(
-        "bucket",
-        pl.col(side).replace({"": NOT_GIVEN}).alias("party"),
-        pl.col(f"{side}_rule").alias("rule"),
+    spans = _around(
+        np.fromiter((one.at_ns for one in records), np.int64, len(records)), group, zone
     )
-    ranked = (
-        table.group_by("bucket", "party")
-        .agg(pl.len().alias("calls"), pl.col("rule").unique().sort().str.join("; "))
-        .sort("bucket", "calls", "party", descending=[False, True, False])
-    )
+    calls: Counter[tuple[int, str]] = Counter()
+    rules: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
+    for one, bucket in zip(records, _places(records, spans).tolist(), strict=True):
+        key = (bucket, getattr(one, side) or NOT_GIVEN)
+        calls[key] += 1
+        rules[key].add(getattr(one, f"{side}_rule"))
+    ranked = sorted(calls, key=lambda key: (key[0], -calls[key], key[1]))
     rows: list[TopRow] = []
-    for part in ranked.partition_by("bucket", maintain_order=True):
-        rows += _ranked(spans.labels[part["bucket"][0]], part, n)
+    for bucket, keys in groupby(ranked, key=lambda key: key[0]):
+        parties = [(party, calls[bucket, party]) for _, party in keys]
+        joined = ["; ".join(sorted(rules[bucket, party])) for party, _ in parties[:n]]
+        rows += _ranked(spans.labels[bucket], parties, joined)
     return tuple(rows)
 
 
-def _ranked(label: str, part: pl.DataFrame, n: int) -> list[TopRow]:
-    """Return the rows of one bucket from its parties, the most frequent first."""
-    total = int(part["calls"].sum())
+def _around(times: Ints, group: Group, zone: str) -> Buckets:
+    """Return the buckets of *times*; years between two captures are not counted through."""
+    found = spans_of(times, _APART_NS)
+    return buckets(group, zone, found[0][0], found[-1][1], found)
+
+
+def _ranked(label: str, parties: list[tuple[str, int]], rules: list[str]) -> list[TopRow]:
+    """Return the rows of one bucket from all its parties, the most frequent first."""
+    total = sum(calls for _, calls in parties)
+    as_many = Counter(calls for _, calls in parties)
     rows = [
-        TopRow(label, party, calls, calls / total, rule)
-        for party, calls, rule in part.head(n).select("party", "calls", "rule").iter_rows()
+        TopRow(label, party, calls, calls / total, rule, tied=as_many[calls] > 1)
+        for (party, calls), rule in zip(parties, rules, strict=False)
     ]
-    if others := part.height - len(rows):
+    if others := len(parties) - len(rows):
         rest = total - sum(row.calls for row in rows)
         rows.append(TopRow(label, f"{others} other{'s' * (others > 1)}", rest, rest / total, ""))
     return rows
 
 
-def _placed(records: Sequence[Record], spans: Buckets) -> pl.DataFrame:
-    """Return the frame with the index of each record's bucket as column `bucket`."""
-    for record in records:
-        if not spans.from_ns <= record.at_ns < spans.to_ns:
-            raise InputError(
-                "outside the observation",
-                field=f"at_ns of frame {record.frame}",
-                value=record.at_ns,
-                fix="observe from the first record to after the last",
-            )
-    table = _table(records, {name: COLUMNS[name] for name in _PLACED})
-    starts = pl.Series("starts", spans.starts_ns, dtype=pl.Int64)
-    after = starts.search_sorted(table["at_ns"], side="right")
-    return table.with_columns((after.cast(pl.Int64) - 1).alias("bucket"))
+def _densest(times: Ints, spans: Buckets) -> list[tuple[int, int | None]]:
+    """Return, a bucket each, the most calls in a second and when the first such one begins."""
+    within = np.searchsorted(times, times + NS, side="left") - np.arange(len(times))
+    edges = (np.searchsorted(times, one).tolist() for one in (spans.starts_ns, spans.ends_ns))
+    found: list[tuple[int, int | None]] = []
+    for begin, end in zip(*edges, strict=True):
+        if begin == end:
+            found.append((0, None))
+        else:
+            place = begin + int(np.argmax(within[begin:end]))
+            found.append((int(within[place]), int(times[place])))
+    return found
 
 
-def _devices(table: pl.DataFrame, expected: Iterable[str]) -> list[str]:
-    """Return every device that was seen or expected, sorted."""
-    return sorted({*table["device"].unique(), *expected})
+def _places(records: Sequence[Record], spans: Buckets) -> Ints:
+    """Return the index of each record's bucket."""
+    times = np.fromiter((one.at_ns for one in records), np.int64, len(records))
+    outside = np.flatnonzero((times < spans.from_ns) | (times >= spans.to_ns))
+    if len(outside):
+        record = records[int(outside[0])]
+        raise InputError(
+            "outside the observation",
+            field=f"at_ns of frame {record.frame}",
+            value=record.at_ns,
+            fix="observe from the first record to after the last",
+        )
+    return spans.places(times)

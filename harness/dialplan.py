@@ -1,17 +1,19 @@
 """What was dialled becomes a party, with the rule that decided it.
 
 Laws: any text has a reading, none raises; letters never become digits; a number that no rule of
-the plan explains stays opaque, it is not bent into E.164. `phonenumbers` is asked one question
-only, behind `_is_possible`: can a number of this length exist in that country? It is never asked
-to parse (it turns `voi18062` into +45 18062) nor whether a range is assigned (that changes).
+the plan explains stays opaque, it is not bent into E.164. `phonenumbers` is asked two questions
+only: can a number of this length exist in that country, and is this its emergency number? It is
+never asked to parse (it turns `voi18062` into +45 18062) nor whether a range is assigned (that
+changes); `LIBRARY` says which metadata answered.
 
 The rules in their order; each is the `rule` of a `Reading`:
 
     restricted · e164 plus · phone-context … · emergency · service code … · extension
-    short number · international-prefix … · national · local, area code …
-    national, prefix left out · local only · e164, plus left out · opaque: …
+    emergency in … · service code N11 · short number · international-prefix … · national
+    local, area code … · national, prefix left out · local only · e164, plus left out · opaque: …
 
-Sources: RFC 3261 section 19.1 (SIP URI), RFC 3966 (tel URI), RFC 3323 section 4.1.1.3 (anonymous).
+Sources: RFC 3261 section 19.1 (SIP URI), RFC 3966 (tel URI), RFC 3323 section 4.1.1.3 (anonymous),
+RFC 5031 (service URNs), 3GPP TS 22.030 annex B (*31#, #31#), NANPA (N11, *67, *82).
 """
 
 import ipaddress
@@ -20,17 +22,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from typing import Any, Literal, Self
-from urllib.parse import unquote
 
-import phonenumbers
-
+from harness.dialled import Dialled, number_parts, taken_apart
 from harness.dialplan_fields import faults
 from harness.errors import InputError, NumberError
 from harness.number import MAX_DIGITS, PhoneNumber
-from harness.party import Global, Local, Opaque, Party, Reading, Restricted, opaque
+from harness.party import SEPARATORS, Global, Local, Opaque, Party, Reading, Restricted, opaque
+from harness.possible_number import LIBRARY, e164, emergency_region, is_local_only, possible
 from harness.records import Direction
 
 __all__ = [  # with the parties that a reading gives, so that one import serves
+    "LIBRARY",
     "DialPlan",
     "Global",
     "Kind",
@@ -54,9 +56,14 @@ _RESTRICTED = frozenset({"anonymous", "unavailable", "restricted", "unknown", "p
 _ANONYMOUS_HOST = "anonymous.invalid"
 _DIGITS = re.compile(r"[0-9]+\Z")
 _DIALLED = re.compile(r"\+?[0-9*#]+\Z")  # what a keypad can send
-_SEPARATORS = str.maketrans("", "", " -.()")  # RFC 3966 section 5.1.1, plus the space people type
-_BRACKETED = re.compile(r'(?:[^"<]|"(?:[^"\\]|\\.)*+")*+<([^<>]*)>', re.DOTALL)
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(.*)\Z", re.DOTALL)
+_PLUS = re.compile(rf"\+[1-9][0-9]{{0,{MAX_DIGITS - 1}}}\Z")
+_HEX_DIALLED = re.compile(r"(?=.*[0-9])[0-9A-Fa-f*#]+\Z")  # RFC 3966 section 3: a local number
+_SERVICE_URN = re.compile(r"urn:service:([a-z0-9.\-]+)\Z", re.IGNORECASE)
+_NANP = "1"
+_IPV4_DOTS = 3
+_N11 = re.compile(r"[2-8]11\Z")
+_HIDING_CODES = ("*31#", "#31#")  # ask for and against one's number to be hidden, in all of GSM
+_NANP_HIDING_CODES = ("*67", "*82")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,11 @@ class DialPlan:
         ]
         _refuse([*missing, *faults(values)], file, field)
         return cls(**values)
+
+    @property
+    def explains(self) -> bool:
+        """Say whether it knows what digits without a plus sign mean."""
+        return True
 
     def reading(self, text: str, *, kind: Kind) -> Reading:
         """Return who *text* names: a whole URI or name-addr, a URI's user, or a written number.
@@ -185,60 +197,78 @@ def _cached(plan: DialPlan, text: str, kind: Kind) -> Reading:
 
 def _read(plan: DialPlan, text: str, kind: Kind) -> Reading:
     """Return the reading of *text*: take the wrapping off, then ask the plan."""
-    host, parameters = "", dict[str, str]()
-    user = text.strip()
-    if kind == "uri":
-        bare = _bare_uri(user)
-        scheme, user, host = _uri_parts(bare)
-        if host.lower() == _ANONYMOUS_HOST or bare.lower() in _RESTRICTED:
-            return Reading(Restricted(), "restricted", text)
-        if scheme not in ("sip", "sips", "tel"):
-            return Reading(opaque(bare), "opaque: no sip, sips or tel URI", text)
-        if not user:
-            return Reading(opaque(bare.partition(";")[0]), "opaque: no user", text)
-    if kind != "number":
-        user, *pairs = user.split(";")
-        halves = (pair.partition("=") for pair in pairs)
-        parameters = {name.strip().lower(): value.strip() for name, _, value in halves}
-        user = unquote(user, errors="surrogateescape").strip()
-    party, rule = _party(plan, user, unquote(parameters.get("phone-context", "")))
+    match kind:
+        case "uri":
+            dialled = taken_apart(text)
+            party, rule = _not_dialled(dialled) or _party(plan, dialled)
+        case "user":
+            user, beside = number_parts(text.strip())
+            party, rule = _party(plan, Dialled(text, "", user, "", beside))
+        case "number":
+            party, rule = _party(plan, Dialled(text, "", text.strip(), ""))
     return Reading(party, rule, text)
 
 
-def _bare_uri(text: str) -> str:
-    """Return the URI of a name-addr or addr-spec."""
-    found = _BRACKETED.match(text)
-    return found[1].strip() if found else text
-
-
-def _uri_parts(uri: str) -> tuple[str, str, str]:
-    """Return scheme, user with its parameters, and host of *uri*; what is absent is ""."""
-    found = _SCHEME.match(uri)
-    if found is None:
-        return "", "", ""
-    scheme = found[1].lower()
-    if scheme == "tel":
-        return scheme, found[2], ""
-    user, at, rest = found[2].partition("@")
-    host = re.split("[:;?]", rest if at else user, maxsplit=1)[0]
-    return scheme, user.partition(":")[0] if at else "", host
-
-
-def _party(plan: DialPlan, user: str, context: str) -> tuple[Party, str]:
-    """Return party and rule of a decoded user part or written number."""
-    if user.lower() in _RESTRICTED:
+def _not_dialled(dialled: Dialled) -> tuple[Party, str] | None:
+    """Return what a URI is that was not dialled on a keypad, or None when its user may be."""
+    uri = dialled.uri
+    if dialled.host == _ANONYMOUS_HOST or uri.lower() in _RESTRICTED:
         return Restricted(), "restricted"
-    digits = user.translate(_SEPARATORS)
-    if why := _objection(user, digits):
+    if service := _SERVICE_URN.match(uri):
+        is_sos = service[1].lower().partition(".")[0] == "sos"
+        return opaque(uri.lower()), "emergency, service URN" if is_sos else "service URN"
+    if dialled.scheme not in ("sip", "sips", "tel"):
+        return opaque(uri), "opaque: no sip, sips or tel URI"
+    if not dialled.user:
+        return opaque(uri.partition(";")[0]), "opaque: no user"
+    return None
+
+
+def _party(plan: DialPlan, dialled: Dialled) -> tuple[Party, str]:
+    """Return party and rule of a decoded user part or written number."""
+    if _PLUS.match(dialled.user):  # nearly all
+        return Global(PhoneNumber(dialled.user[1:])), "e164 plus"
+    if dialled.user.lower() in _RESTRICTED:
+        return Restricted(), "restricted"
+    return _by_rule(plan, dialled, dialled.user, dialled.parameter("phone-context") or "")
+
+
+def _by_rule(plan: DialPlan, dialled: Dialled, user: str, context: str) -> tuple[Party, str]:
+    """Return what *user* is, now that it is no plain number."""
+    digits = user.translate(SEPARATORS)
+    code, rest = _service_code(plan, digits) if digits else ("", "")
+    if why := _objection(user, rest if code else digits):
+        if context and dialled.is_phone and _HEX_DIALLED.match(digits):
+            return Local(digits.upper(), opaque(context.lower()).text), "phone-context, local"
         return opaque(user), f"opaque: {why}"
-    if digits.startswith("+"):
-        number = _number(digits[1:])
-        return (
-            (number, "e164 plus") if number else (opaque(user), "opaque: no E.164 after the plus")
-        )
+    if rest.startswith("+"):
+        number, rule = e164(rest[1:]), f"service code {code}, e164 plus" if code else "e164 plus"
+        return (number, rule) if number else (opaque(user), "opaque: no E.164 after the plus")
     if context and digits not in plan.emergency:
         return _in_context(digits, context)
-    return next(_dialled(plan, digits), (opaque(user), "opaque: no rule of the plan fits"))
+    if not plan.explains:
+        return opaque(user), "opaque: no dial plan is given"
+    return next(_dialled(plan, digits), None) or (opaque(user), f"opaque: {_no_rule(digits)}")
+
+
+def _no_rule(digits: str) -> str:
+    """Say what is wrong with *digits* that no rule explains."""
+    if _DIGITS.match(digits) and len(digits) > MAX_DIGITS:
+        return f"more than {MAX_DIGITS} digits"
+    return "no rule of the plan fits"
+
+
+def _service_code(plan: DialPlan, digits: str) -> tuple[str, str]:
+    """Return the service code that *digits* begin with ("": none), and what follows it."""
+    if digits[0] not in "*#":
+        return "", digits
+    known = (*plan.service_codes, *_HIDING_CODES)
+    if plan.country_code == _NANP:
+        known = (*known, *_NANP_HIDING_CODES)
+    for code in sorted(known, key=len, reverse=True):
+        if code[0] in "*#" and digits.startswith(code) and digits != code:
+            return code, digits.removeprefix(code)
+    return "", digits
 
 
 def _objection(user: str, digits: str) -> str | None:
@@ -247,6 +277,8 @@ def _objection(user: str, digits: str) -> str | None:
         return "empty"
     if not _DIALLED.match(digits):
         return "letters" if any(c.isalpha() for c in digits) else "other characters"
+    if user.count(".") != _IPV4_DOTS:
+        return None
     try:
         ipaddress.IPv4Address(user)
     except ValueError:
@@ -260,20 +292,19 @@ def _in_context(digits: str, context: str) -> tuple[Party, str]:
     RFC 3966 section 5.1.5: a context is not a prefix that makes a local number global. Peers use
     one as such all the same, so it is taken for a prefix when that gives a possible number.
     """
-    bare = context.translate(_SEPARATORS)
-    if bare.startswith("+") and bare != "+" and (number := _possible(bare[1:] + digits)):
+    bare = context.translate(SEPARATORS)
+    if bare.startswith("+") and bare != "+" and (number := possible(bare[1:] + digits)):
         return number, f"phone-context {bare}"
     return Local(digits, opaque(context.lower()).text), "phone-context, local"
 
 
 def _dialled(plan: DialPlan, digits: str) -> Iterator[tuple[Party, str]]:
     """Yield what was dialled, after at most one service code, the strongest reading first."""
-    for code in sorted(plan.service_codes, key=len, reverse=True):
-        if digits == code:
-            yield Local(digits, plan.name), f"service code {code}"
-        elif code.startswith(("*", "#")) and digits.startswith(code):
-            for party, rule in _numbers(plan, digits.removeprefix(code)):
-                yield party, f"service code {code}, {rule}"
+    if digits in plan.service_codes:
+        yield Local(digits, plan.name), f"service code {digits}"
+    code, rest = _service_code(plan, digits)
+    for party, rule in _numbers(plan, rest) if code else ():
+        yield party, f"service code {code}, {rule}"
     yield from _numbers(plan, digits)
 
 
@@ -281,14 +312,19 @@ def _numbers(plan: DialPlan, digits: str) -> Iterator[tuple[Party, str]]:
     """Yield what *digits* can mean, the short ones first."""
     if not _DIGITS.match(digits):
         return
+    here = Local(digits, plan.name)
     if digits in plan.emergency:
-        yield Local(digits, plan.name), "emergency"
+        yield here, "emergency"
     if number := dict(plan.extensions).get(digits):
         yield Global(number), "extension"
+    if region := emergency_region(plan.country_code, digits):
+        yield here, f"emergency in {region}"
     if len(digits) in plan.extension_digits:
-        yield Local(digits, plan.name), "extension"
+        yield here, "extension"
+    if plan.country_code == _NANP and _N11.match(digits):
+        yield here, f"service code {digits}"
     if len(digits) <= plan.short_max_digits:
-        yield Local(digits, plan.name), "short number"
+        yield here, "short number"
     yield from _long(plan, digits)
 
 
@@ -296,57 +332,23 @@ def _long(plan: DialPlan, digits: str) -> Iterator[tuple[Party, str]]:
     """Yield what a full number can mean, the strongest reading first."""
     for prefix in sorted(plan.international_prefixes, key=len, reverse=True):
         if digits.startswith(prefix):
-            if number := _possible(digits.removeprefix(prefix)):
+            if number := possible(digits.removeprefix(prefix)):
                 yield number, f"international-prefix {prefix}"
             return  # dialled abroad, or nowhere: never a national number
     country, trunk = plan.country_code, plan.national_prefix
     if digits.startswith(trunk) and (
-        number := _possible(country + digits.removeprefix(trunk), country)
+        number := possible(country + digits.removeprefix(trunk), country)
     ):
         yield number, "national"
     if not trunk or not digits.startswith(trunk):
-        if plan.area_code and (number := _possible(country + plan.area_code + digits, country)):
+        if plan.area_code and (number := possible(country + plan.area_code + digits, country)):
             yield number, f"local, area code {plan.area_code}"
-        if number := _possible(country + digits, country):
+        if number := possible(country + digits, country):
             yield number, "national, prefix left out"
-        if _length_is(country, digits, phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY):
+        if is_local_only(country, digits):
             yield Local(digits, plan.name), "local only"
-    if number := _possible(digits):
+    if number := possible(digits):
         yield number, "e164, plus left out"
-
-
-def _number(digits: str) -> Global | None:
-    """Return *digits* as a global party when they have the form of E.164."""
-    try:
-        return Global(PhoneNumber(digits))
-    except NumberError:
-        return None
-
-
-def _possible(digits: str, country_code: str = "") -> Global | None:
-    """Return *digits*, country code first, as a global party when such a number can exist."""
-    found = _number(digits)
-    if found is None:
-        return None
-    lengths = (len(country_code),) if country_code else (1, 2, 3)
-    for length in lengths:
-        code, rest = digits[:length], digits[length:]
-        if _length_is(code, rest, phonenumbers.ValidationResult.IS_POSSIBLE):
-            return found
-    return None
-
-
-def _length_is(country_code: str, national: str, wanted: int) -> bool:
-    """Say whether libphonenumber gives a national number of that length the verdict *wanted*."""
-    if not _DIGITS.match(national) or len(country_code + national) > MAX_DIGITS:
-        return False
-    number = phonenumbers.PhoneNumber(
-        country_code=int(country_code),
-        national_number=int(national),
-        italian_leading_zero=national.startswith("0") or None,
-        number_of_leading_zeros=len(national) - len(national.lstrip("0")) or None,
-    )
-    return phonenumbers.is_possible_number_with_reason(number) == wanted
 
 
 def _global(value: object) -> object:

@@ -6,10 +6,12 @@ control character, whatever a peer sent.
 
 import hashlib
 from dataclasses import dataclass
+from enum import StrEnum
 
 from harness.errors import InputError
 from harness.number import PhoneNumber
 
+SEPARATORS = str.maketrans("", "", " -.()")  # RFC 3966 section 5.1.1, plus the space people type
 MAX_OPAQUE_CHARS = 64  # of text that is no number, kept as a key in tables
 
 
@@ -63,6 +65,27 @@ class Opaque:
 Party = Global | Local | Restricted | Opaque
 
 
+class PartyKind(StrEnum):
+    """What sort of address a party has."""
+
+    E164 = "e164"
+    EMERGENCY = "emergency"
+    SERVICE = "service"
+    EXTENSION = "extension"
+    SHORT = "short"
+    LOCAL = "local"  # digits of one dial plan or phone-context
+    RESTRICTED = "restricted"
+    DIGITS = "digits"  # that no rule explains, or no plan is there to
+    INVALID = "invalid"  # digits that cannot be a number, there are too many
+    NAME = "name"  # and all else
+
+
+_OF_LOCAL = {  # the end of a rule about local digits
+    "extension": PartyKind.EXTENSION,
+    "short number": PartyKind.SHORT,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Who *raw* names, and the rule that says so."""
@@ -75,6 +98,29 @@ class Reading:
     def text(self) -> str:
         """Return the party in normalised form."""
         return self.party.text
+
+    @property
+    def kind(self) -> PartyKind:
+        """Return what sort of address it is.
+
+        >>> Reading(Local("1001", "main"), "service code *67, extension", "*671001").kind.value
+        'extension'
+        """
+        if isinstance(self.party, Global):  # nearly all
+            return PartyKind.E164
+        if self.rule.startswith("emergency"):
+            return PartyKind.EMERGENCY
+        last = self.rule.rpartition(", ")[2]
+        match self.party:
+            case Restricted():
+                return PartyKind.RESTRICTED
+            case Local():
+                if last.startswith("emergency"):
+                    return PartyKind.EMERGENCY
+                is_service = last.startswith("service code")
+                return PartyKind.SERVICE if is_service else _OF_LOCAL.get(last, PartyKind.LOCAL)
+            case Opaque(text):
+                return _of_opaque(text, self.rule)
 
 
 def opaque(text: str) -> Opaque:
@@ -96,3 +142,14 @@ def opaque(text: str) -> Opaque:
 def _percent(char: str) -> str:
     """Return *char* as percent-escaped bytes."""
     return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+
+
+def _of_opaque(text: str, rule: str) -> PartyKind:
+    """Return what a text is that the plan made no party of."""
+    if rule.endswith("service URN"):
+        return PartyKind.SERVICE
+    if rule.startswith(("opaque: more than", "opaque: no E.164")):
+        return PartyKind.INVALID
+    bare = text.translate(SEPARATORS).removeprefix("+")
+    is_dialled = bare.isascii() and bare.strip("*#").isdecimal() and "IP address" not in rule
+    return PartyKind.DIGITS if is_dialled else PartyKind.NAME

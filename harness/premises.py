@@ -5,43 +5,41 @@ whole site file is checked by `fst site check`, here only what is used is read, 
 """
 
 import ipaddress
-import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Self
-from urllib.parse import unquote
 
-from harness.dialplan import DialPlan, Kind, Network
+from harness.dialplan import DialPlan, Network
 from harness.errors import InputError, NumberError
 from harness.number import PhoneNumber
-from harness.party import Reading, opaque
-
-_USER = re.compile(r"(?:sips?|tel):([^@;:>?]*)", re.IGNORECASE)
-_CERTAIN = ("restricted", "e164 plus", "phone-context", "opaque")  # rules that need no plan
 
 
 @dataclass(frozen=True, slots=True)
 class PlusOnly(DialPlan):
     """The plan of a place of which nothing is known."""
 
-    def reading(self, text: str, *, kind: Kind) -> Reading:
-        """Return who *text* names, as far as it says so itself.
+    @property
+    def explains(self) -> bool:
+        """Say that it knows no digits but those after a plus sign.
 
         >>> NO_PLAN.reading("+16505550112", kind="user").text
         '+16505550112'
         >>> NO_PLAN.reading("sip:6505550112@192.0.2.1", kind="uri").text
         '6505550112'
         """
-        found = DialPlan.reading(self, text, kind=kind)
-        if found.rule.startswith(_CERTAIN):
-            return found
-        user = _USER.search(text) if kind == "uri" else None
-        shown = text.partition(";")[0] if user is None else unquote(user[1])
-        return Reading(opaque(shown), "opaque: no dial plan is given", text)
+        return False
 
 
 NO_PLAN = PlusOnly("no-plan", "1")
+
+
+class DialledBy(StrEnum):
+    """Which part of an INVITE says first who was dialled."""
+
+    RURI = "ruri"  # the Request-URI: what an SBC or a trunk was asked for
+    TO = "to"  # what the caller meant, where a tap is on an access line
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,8 @@ class Premises:
     plan: DialPlan = NO_PLAN
     numbers: tuple[str, ...] = ()
     inside: tuple[Network, ...] = ()
+    trusted: tuple[Network, ...] = ()  # whose P-Asserted-Identity counts; none given: everybody's
+    dialled: DialledBy = DialledBy.RURI
 
     @classmethod
     def from_site(cls, text: str, *, file: str = "") -> Self:
@@ -65,7 +65,8 @@ class Premises:
             raise InputError("missing", file=file, field="dial_plan", fix=fix)
         plan = DialPlan.from_table(table["dial_plan"], file=file, field="dial_plan")
         numbers = tuple(dict.fromkeys(_numbers(table, file)))
-        return cls(plan, numbers, tuple(_inside(table, file)))
+        inside, trusted = (tuple(_networks(table, file, name)) for name in ("inside", "trusted"))
+        return cls(plan, numbers, inside, trusted)
 
     def with_plan(self, text: str, *, file: str = "") -> Self:
         """Return the same with the dial plan in the TOML *text*.
@@ -74,7 +75,7 @@ class Premises:
             InputError: no TOML, or no dial plan.
         """
         plan = DialPlan.from_table(_toml(text, file), file=file)
-        return type(self)(plan, self.numbers, self.inside)
+        return replace(self, plan=plan)
 
     def with_inside(self, networks: Iterable[str]) -> Self:
         """Return the same with more networks of the customer.
@@ -83,7 +84,16 @@ class Premises:
             InputError: no network in address/length form.
         """
         more = tuple(network(text, field="--inside") for text in networks)
-        return type(self)(self.plan, self.numbers, (*self.inside, *more))
+        return replace(self, inside=(*self.inside, *more))
+
+    def with_trusted(self, networks: Iterable[str]) -> Self:
+        """Return the same with more networks whose asserted identities are believed.
+
+        Raises:
+            InputError: no network in address/length form.
+        """
+        more = tuple(network(text, field="--trusted") for text in networks)
+        return replace(self, trusted=(*self.trusted, *more))
 
 
 def network(text: str, *, file: str = "", field: str = "") -> Network:
@@ -135,11 +145,11 @@ def _number(value: object, file: str, field: str) -> str:
         raise InputError(error.why, file=file, field=field, value=value) from error
 
 
-def _inside(table: Mapping[str, Any], file: str) -> Iterator[Network]:
-    """Yield the networks that a site calls its own."""
+def _networks(table: Mapping[str, Any], file: str, name: str) -> Iterator[Network]:
+    """Yield the networks of a site's list: those it calls its own, or those it trusts."""
     for place, site in _sites(table, file):
-        given = site.get("inside", [])
-        field = f"{place}.inside"
+        given = site.get(name, [])
+        field = f"{place}.{name}"
         if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
             fix = 'write a list such as ["192.0.2.0/24"]'
             raise InputError("no list of networks", file=file, field=field, value=given, fix=fix)

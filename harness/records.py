@@ -78,6 +78,17 @@ class CallOutcome(StrEnum):
     NONE = "none"  # no final response was seen
 
 
+class CallEnd(StrEnum):
+    """How a call ended, as the tap saw it."""
+
+    CALLER = "caller"  # hung up
+    CALLEE = "callee"  # hung up
+    CANCELLED = "cancelled"  # by the caller, before an answer
+    FAILED = "failed"  # 4xx, 5xx or 6xx
+    REDIRECTED = "redirected"  # 3xx
+    NOT_SEEN = ""
+
+
 @dataclass(frozen=True, slots=True)
 class CallRecord:
     """One call offered to the SBC: one dialog-making INVITE, retransmissions folded."""
@@ -104,6 +115,76 @@ class CallRecord:
     taken: bool = False  # one of them answered with a 2xx
     routed_ns: int | None = None  # wall time of the first onward INVITE, else of the final response
     final_ns: int | None = None  # wall time of the final response
+    ringing_ns: int | None = None  # wall time of the first 18x to the caller
+    ended_ns: int | None = None  # wall time of the first BYE, or of the response that refused it
+    ended_by: CallEnd = CallEnd.NOT_SEEN
+    legs: int = 1  # Call-IDs or dialogs it is made of: its own, and the onward ones
+    hops: int = 1  # places or branches at which its INVITE was seen, in all legs
+    joined_by: str = ""  # how the onward legs are known, such as "Session-ID"; "": there are none
+    far_ends: int = 0  # parties that rang or answered, by To tag: with more than one it was forked
+    transfers: int = 0  # REFER requests seen in it
+    replaces: str = ""  # value of Replaces: the call takes over another (RFC 3891)
+    partial: bool = False  # it began before the capture; such calls are not counted as calls
+    first_dialled: str = ""  # before others sent the call on, in normalised form; "": nobody did
+    first_dialled_rule: str = ""
+    routing_number: str = ""  # beside the number dialled, and dialled by nobody (RFC 4694)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """One key that was pressed, told by telephone events (RFC 4733)."""
+
+    key: str  # 0 to 9, *, #, A to D; "?": an event that is no key
+    code: int
+    at_ns: int  # wall time of its first packet
+    duration_ms: float
+    volume_dbm0: int  # 0 to -63
+    started: bool  # its first packet was seen
+    ended: bool  # its end was
+
+
+@dataclass(frozen=True, slots=True)
+class WiresharkRecord:
+    """What Wireshark 4.0 says of a stream; where it differs from RFC 3550: docs/media.md."""
+
+    packets: int
+    lost: int
+    delta_min_ms: float  # -1, as there, where no packet counts for it
+    delta_mean_ms: float
+    delta_max_ms: float
+    jitter_min_ms: float  # likewise
+    jitter_mean_ms: float
+    jitter_max_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RtcpRecord:
+    """What one source reported by RTCP (RFC 3550, 3611, 4585), in one direction of one session."""
+
+    at_ns: int  # wall time of its first packet
+    end_ns: int
+    device: str
+    source: str  # address:port
+    destination: str
+    ssrc: int  # who reports
+    cname: str  # its name (SDES), "" when none was seen
+    packets: int  # RTCP packets of it; several can be in one datagram
+    sender_reports: int
+    receiver_reports: int
+    byes: int
+    apps: int
+    extended_reports: int
+    feedback: int  # NACK, PLI and the like (RFC 4585)
+    malformed: int  # datagrams of it that contradict themselves
+    about_ssrc: int | None  # the stream that it reports on; the figures below are the far end's
+    far_lost: int | None  # in all
+    far_fraction_max: float | None  # 0 to 1, in one report
+    far_jitter: int | None  # of the last report, in units of the stream's timestamps
+    far_jitter_max: int | None
+    round_trip_ms: float | None  # from the tap to who reports and back (median)
+    far_r: int | None  # by its own extended report (RFC 3611 section 4.7), as the next
+    far_mos: float | None  # listening quality
+    frame: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +217,27 @@ class StreamRecord:
     gap_max_ms: float  # longest time between two packets
     digits: str  # keys pressed (RFC 4733)
     frame: int  # of its first packet
+    missing: int = 0  # numbers that never came, those that were switched left out
+    switched: int = 0  # numbers left out while something else, such as T.38, had its ports
+    loss_runs: tuple[int, ...] = (0, 0, 0, 0, 0)  # missing in a row: 1, 2, 3-5, 6-10, more
+    payload_bytes: int = 0
+    markers: int = 0
+    packet_ms: float | None = None  # the time of sound in one packet, by timestamps
+    type_changes: int = 0  # of the payload type, events and comfort noise left out
+    clock_jumps: int = 0  # timestamps that leave the wall time by 5 s or more
+    clock_seen_hz: float | None = None  # timestamps a second of wall time
+    skew_ppm: float | None = None  # the sender's clock against the tap's; above 0: it is fast
+    earlier_sources: int = 0  # SSRCs before this one, between the same ports
+    both_ways: bool = False  # the other direction has the same SSRC (RFC 3550 section 8.2)
+    keys: tuple[KeyRecord, ...] = ()
+    r_factor: float | None = None  # G.107; None: not known for this codec
+    mos: float | None = None
+    mos_rule: str = ""  # what it assumes, or why there is none
+    far_lost: int | None = None  # what the receiver reports of this stream (RTCP)
+    far_jitter_ms: float | None = None
+    round_trip_ms: float | None = None  # from the tap to the receiver and back
+    sender_clock_ppm: float | None = None  # RTP clock against NTP, by its sender reports
+    wireshark: WiresharkRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,19 @@ Laws: no script, no network, no font file; all text is escaped by the template e
 in a picture is in the table beside it; the same tables give the same text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.views import Cell, Column, Table, View
+from harness.views import Cell, Column, Table, View, as_json
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 900, 150, 56, 10, 26
 MAX_ROWS = 2000  # of a table; a browser takes seconds to lay out more
 MAX_BARS = 1500  # of one device: minutes of a day; more would not be told apart
 GRID_LINES = 4
+STEPS = 20  # of a histogram
 TICK_WIDTH = 70  # of a date and time below the bars
 _VALUE = {View.AVERAGE: "average_cps", View.PEAK: "calls"}
 
@@ -33,9 +34,9 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One device's bars over time."""
+    """One device's bars over time, or a histogram."""
 
-    device: str
+    device: str  # or what is counted
     bars: tuple[Bar, ...]
     grid: tuple[tuple[float, str], ...]  # height, and the value there
     ticks: tuple[tuple[float, str], ...]  # place, and the bucket that begins there
@@ -59,7 +60,9 @@ def _shortened(table: Table) -> Table:
 
 
 def pictures(table: Table) -> tuple[Picture, ...]:
-    """Return a picture for each device of a view over time, none for other views."""
+    """Return a picture for each device of a view over time, and of how streams are spread."""
+    if table.key == View.STREAMS:
+        return tuple(_spread(table))
     key = _VALUE.get(View(table.key)) if table.key in set(View) else None
     if key is None:
         return ()
@@ -75,6 +78,68 @@ def pictures(table: Table) -> tuple[Picture, ...]:
         _picture(name, points, highest, table.columns[value])
         for name, points in found.items()
         if len(points) <= MAX_BARS
+    )
+
+
+def _spread(table: Table) -> Iterator[Picture]:
+    """Yield how many streams have which loss, jitter and MOS."""
+    rows = as_json(table)
+    lost = [(_number(row["lost"]), _number(row["packets"])) for row in rows]
+    every: dict[str, list[float | None]] = {
+        "Streams by packets lost, %": [
+            100 * max(0.0, one) / (one + packets)
+            for one, packets in lost
+            if one is not None and packets is not None and one + packets > 0
+        ],
+        "Streams by mean jitter, ms": [_number(row["jitter_mean_ms"]) for row in rows],
+        "Streams by MOS": [_number(row["mos"]) for row in rows],
+    }
+    for title, found in every.items():
+        known = [value for value in found if value is not None]
+        if known:
+            yield _histogram(title, known)
+
+
+def _number(cell: Cell) -> float | None:
+    return float(cell) if isinstance(cell, int | float) else None
+
+
+def _histogram(title: str, values: Sequence[float]) -> Picture:
+    """Return how many of *values*, none below 0, lie in each of some equal steps."""
+    step_value = _round_up(max(values)) / STEPS
+    sizes = [0] * STEPS
+    for value in values:
+        sizes[min(STEPS - 1, int(value / step_value))] += 1
+    most = _round_up(max(sizes))
+    width, room = (WIDTH - LEFT) / STEPS, HEIGHT - TOP - BOTTOM
+    bars = tuple(
+        Bar(
+            x=round(LEFT + place * width + width * 0.1, 2),
+            y=round(TOP + room * (1 - size / most), 2),
+            width=round(width * 0.8, 2),
+            height=round(room * size / most, 2),
+            words=f"{place * step_value:g} to {(place + 1) * step_value:g}: {size}",
+        )
+        for place, size in enumerate(sizes)
+    )
+    ticks = tuple(
+        (round(LEFT + place * width, 2), f"{place * step_value:g}")
+        for place in range(0, STEPS, STEPS // 5)
+    )
+    ranked = sorted(values)
+    words = (
+        f"{title}: {len(values)} streams, lowest {ranked[0]:.4g}, "
+        f"median {ranked[(len(ranked) - 1) // 2]:.4g}, highest {ranked[-1]:.4g}"
+    )
+    return Picture(words, bars, _grid(most), ticks, words)
+
+
+def _grid(highest: float) -> tuple[tuple[float, str], ...]:
+    """Return the lines across a picture: height and value."""
+    room = HEIGHT - TOP - BOTTOM
+    return tuple(
+        (round(TOP + room * (1 - line / GRID_LINES), 2), f"{highest * line / GRID_LINES:g}")
+        for line in range(GRID_LINES + 1)
     )
 
 
@@ -94,10 +159,6 @@ def _picture(
         )
         for place, (bucket, value) in enumerate(points)
     )
-    grid = tuple(
-        (round(TOP + room * (1 - line / GRID_LINES), 2), f"{highest * line / GRID_LINES:g}")
-        for line in range(GRID_LINES + 1)
-    )
     every = max(1, len(points) // 6)
     ticks = tuple(
         (round(LEFT + place * step, 2), points[place][0][5:16].replace("T", " "))
@@ -108,7 +169,7 @@ def _picture(
     words = (
         f"{column.title} of {device}, {len(points)} buckets; the most is {most:.4g}, from {when}"
     )
-    return Picture(device, bars, grid, ticks, words)
+    return Picture(device, bars, _grid(highest), ticks, words)
 
 
 def _round_up(value: float) -> float:

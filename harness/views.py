@@ -13,12 +13,14 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from harness.analytics import Side, average_cps, peak_cps, top
-from harness.buckets import NS, Group
+from harness.buckets import NS, Group, Span
 from harness.errors import InputError
 from harness.records import CallRecord, LookupRecord, PortRecord, Record, StreamRecord
 
 MIN_OBSERVED_S = 1.0  # for an average
 MS = 1_000_000
+TIE = "by number"  # what decides the place of parties with as many calls
+_TIE_NOTE = "Tie: others have as many calls; the smaller number comes first, as text."
 
 Cell = str | int | float | None
 
@@ -30,6 +32,9 @@ class View(StrEnum):
     PEAK = "peak-cps"
     TOP_SOURCE = "top-source"
     TOP_DESTINATION = "top-destination"
+    OUTCOMES = "outcomes"
+    SOUND = "media"
+    WATERFALL = "waterfall-buckets"
     LOOKUPS = "lookups"
     CALLS = "calls"
     STREAMS = "streams"
@@ -64,6 +69,7 @@ class Observed:
     from_ns: int
     to_ns: int
     records: tuple[Record, ...]
+    spans: tuple[Span, ...] = ()  # in which it was watched, where that was not all the time
 
 
 def average_table(observed: Sequence[Observed], group: Group, zone: str) -> Table:
@@ -77,18 +83,23 @@ def average_table(observed: Sequence[Observed], group: Group, zone: str) -> Tabl
             observed_from_ns=one.from_ns,
             observed_to_ns=one.to_ns,
             devices=(one.device,),
+            spans=one.spans,
         ):
             known = row.observed_seconds >= MIN_OBSERVED_S
             average = row.average_cps if known else None
-            rows.append((row.device, row.bucket, row.calls, row.observed_seconds, average))
+            watched = (row.observed_seconds, row.missed_seconds)
+            rows.append((row.device, row.bucket, row.calls, *watched, average))
     columns = (
         Column("device", "Device"),
         Column("bucket", "From"),
         Column("calls", "Calls", is_number=True),
         Column("observed_seconds", "Seconds observed", 3, is_number=True),
+        Column("missed_seconds", "Not observed", 3, is_number=True),
         Column("average_cps", "Average calls/s", 4, is_number=True),
     )
     note = "Calls divided by the seconds that were observed, not by the whole bucket."
+    if any(one.spans[1:] for one in observed):
+        note += " Not observed: between two files of a device."
     return Table(View.AVERAGE, f"Average calls a second, by {group}", columns, tuple(rows), note)
 
 
@@ -103,6 +114,7 @@ def peak_table(observed: Sequence[Observed], group: Group, zone: str) -> Table:
             observed_from_ns=one.from_ns,
             observed_to_ns=one.to_ns,
             devices=(one.device,),
+            spans=one.spans,
         ):
             began = "" if row.at_ns is None else moment(row.at_ns, zone)
             rows.append((row.device, row.bucket, row.calls, began))
@@ -127,18 +139,20 @@ def top_table(
         place = place + 1 if row.bucket == bucket else 1
         bucket = row.bucket
         shown = place if row.rule else None  # the others together have no place
-        rows.append((bucket, shown, row.party, row.calls, 100 * row.share, row.rule))
+        tie = TIE if row.tied else ""
+        rows.append((bucket, shown, row.party, row.calls, 100 * row.share, tie, row.rule))
     columns = (
         Column("bucket", "From"),
         Column("place", "No.", is_number=True),
         Column("party", side.capitalize()),
         Column("calls", "Calls", is_number=True),
         Column("percent", "%", 1, is_number=True),
+        Column("tie", "Tie"),
         Column("rule", "Decided by"),
     )
     view = View.TOP_SOURCE if side == "source" else View.TOP_DESTINATION
     title = f"Top {n} {side}s, by {group}"
-    return Table(view, title, columns, tuple(rows), "Of equals the smaller text comes first.")
+    return Table(view, title, columns, tuple(rows), _TIE_NOTE)
 
 
 def counted_table(
@@ -158,7 +172,7 @@ def counted_table(
             return top_table(observed, "source", group, zone, n=n)
         case View.TOP_DESTINATION:
             return top_table(observed, "destination", group, zone, n=n)
-        case View.LOOKUPS | View.CALLS | View.STREAMS:
+        case View.LOOKUPS | View.CALLS | View.STREAMS | View.OUTCOMES | View.SOUND | View.WATERFALL:
             raise InputError("lists, and counts nothing", field="view", value=view.value)
 
 
@@ -175,7 +189,10 @@ def calls_table(records: Iterable[CallRecord], zone: str) -> Table:
         Column("outcome", "Outcome"),
         Column("target", "Sent to"),
         Column("status", "Status", is_number=True),
+        Column("setup_ms", "Setup ms", 3, is_number=True),
         Column("duration_s", "Seconds", 3, is_number=True),
+        Column("ended_by", "Ended by"),
+        Column("legs", "Legs", is_number=True),
         Column("call_id", "Call-ID"),
         Column("frame", "Frame", is_number=True),
     )
@@ -185,7 +202,10 @@ def calls_table(records: Iterable[CallRecord], zone: str) -> Table:
         parties = (call.source, call.source_rule, call.destination, call.destination_rule)
         became = (call.direction.value, call.outcome.value, call.target, call.status or None)
         start = (moment(call.at_ns, zone), call.device)
-        rows.append((*start, *parties, *became, lasted, call.call_id, call.frame))
+        rang = call.ringing_ns or call.answered_ns
+        setup = None if rang is None else (rang - call.at_ns) / MS
+        end = (setup, lasted, call.ended_by.value, call.legs)
+        rows.append((*start, *parties, *became, *end, call.call_id, call.frame))
     note = "A call is one dialog-making INVITE; what was folded into it is in the summary."
     return Table(View.CALLS, "Calls", columns, tuple(rows), note)
 
@@ -220,13 +240,15 @@ _STREAM = (
     *(("lost", "Lost"), ("reordered", "Late"), ("duplicates", "Twice"), ("copies", "Tap's copies")),
     *(("restarts", "Restarts"), ("odd", "Odd"), ("jitter_ms", "Jitter ms")),
     *(("jitter_mean_ms", "Mean ms"), ("jitter_max_ms", "Highest ms"), ("gap_max_ms", "Gap ms")),
+    *(("mos", "MOS"), ("mos_rule", "MOS by"), ("skew_ppm", "Clock ppm")),
     *(("digits", "Keys"), ("call_id", "Call-ID"), ("frame", "Frame")),
 )
 _TEXTS = frozenset(
-    {"source", "destination", "codec", "clock_rule", "found_by", "digits", "call_id"}
+    {"source", "destination", "codec", "clock_rule", "found_by", "mos_rule", "digits", "call_id"}
 )
 
 
+_DIGITS = {"mos": 2, "skew_ppm": 2} | {key: 3 for key, _ in _STREAM if key.endswith("_ms")}
 _SSRC_AT = [key for key, _ in _STREAM].index("ssrc")
 
 
@@ -236,7 +258,7 @@ def streams_table(records: Iterable[StreamRecord], zone: str) -> Table:
         Column("at", "Began"),
         Column("device", "Device"),
         *(
-            Column(key, title, 3 if key.endswith("_ms") else None, is_number=key not in _TEXTS)
+            Column(key, title, _DIGITS.get(key), is_number=key not in _TEXTS)
             for key, title in _STREAM
         ),
     )

@@ -9,29 +9,26 @@ which lets only one of them through, must be seen.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
-
-from harness.dialplan import DialPlan
-from harness.errors import InputError
-from harness.packets.capture import Capture, Ints
-from harness.packets.frame import Datagrams, decode
+from harness.packets.blocks import Block, whole
+from harness.packets.capture import Capture
+from harness.packets.frame import Datagrams, Decoder
 from harness.premises import Premises
-from harness.records import CallOutcome, CallRecord, PortRecord, StreamRecord, legible
-from probetest.calls import parties
-from probetest.calls.dialogs import FAILURE, REDIRECTION, Call, Tally, Waterfall
-from probetest.duplicates import Copies, find_copies
+from harness.records import CallRecord, PortRecord, RtcpRecord, StreamRecord
+from probetest.calls.joining import Joining
+from probetest.calls.waterfall import Waterfall
+from probetest.duplicates import WINDOW_NS, Copies, find_copies
+from probetest.invites import Invites
+from probetest.listening import Heard, Listener, Witness, only_sip
 from probetest.media.announcements import Announcement, Announcements
-from probetest.media.streams import Reading, read_streams
-from probetest.sip import sdp
-from probetest.sip.message import parse
-from probetest.sip.seen import Seen, read_messages, udp_rows
+from probetest.media.mos import ASSUMED_DELAY_MS
+from probetest.media.streams import StreamReader
+from probetest.watched import Ports, Watched
 
-REQUEST_TERMINATED = 487  # RFC 3261 section 21.4.25: the caller gave up
-
-Watch = Callable[[Iterator[Seen], int], Iterator[Seen]]  # messages pass through it, to be counted
+MAX_NAMED = 5  # single packets, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,170 +38,209 @@ class TapData:
     device: str
     from_ns: int  # of its first and last frame; both 0 without any
     to_ns: int
+    watched: tuple[tuple[int, int], ...]  # spans of time, the ends not included
     waterfall: Waterfall
+    invites: Invites
     calls: tuple[CallRecord, ...]
     streams: tuple[StreamRecord, ...]
+    rtcp: tuple[RtcpRecord, ...]
     ports: tuple[PortRecord, ...]
     unreadable: tuple[tuple[int, str], ...]  # frame of what began as SIP, and why it does not read
     losses: tuple[str, ...]  # what was not captured or not read; empty: all of it is here
-
-
-@dataclass(slots=True)
-class _Heard:
-    """What the messages of a capture say, taken down in one pass."""
-
-    tally: Tally = field(default_factory=Tally)
-    announced: Announcements = field(default_factory=Announcements)
-    by_interface: Counter[int] = field(default_factory=Counter)
-
-    def listen(self, messages: Iterator[Seen]) -> None:
-        """Take down all *messages*."""
-        for seen in messages:
-            self.tally.add(seen)
-            self.by_interface[seen.interface] += 1
-            if seen.gist is not None and seen.gist.body and not seen.copy:
-                for media in sdp.parse(seen.gist.body):
-                    self.announced.add(Announcement(seen.at_ns, legible(seen.gist.call_id), media))
+    notes: tuple[str, ...] = ()  # what else is to be known of the figures
 
 
 def read_tap(
-    capture: Capture,
+    capture: Capture | Iterable[Block],
     premises: Premises,
     *,
     device: str = "",
     show_restricted: bool = False,
-    watch: Watch | None = None,
+    window_ns: int = WINDOW_NS,
 ) -> TapData:
-    """Return what *capture* shows; *watch* sees the messages go by, and about how many will.
+    """Return what a capture shows, given whole or in blocks, those of several files in a row.
 
     Raises:
         InputError: a link type that is not read here.
     """
-    datagrams = decode(capture)
-    copies = find_copies(datagrams)
-    rows, heard = udp_rows(datagrams), _Heard()
-    messages = read_messages(datagrams, copies, rows)
-    heard.listen(messages if watch is None else watch(messages, len(rows)))
-    calls = heard.tally.calls()
-    media = read_streams(datagrams, copies, heard.announced, device=device)
-    timed = capture.at_ns[capture.at_ns > 0]
-    return TapData(
-        device=device,
-        from_ns=int(timed.min()) if len(timed) else 0,
-        to_ns=int(timed.max()) if len(timed) else 0,
-        waterfall=heard.tally.waterfall(len(capture), len(calls)),
-        calls=tuple(
-            call_record(call, premises, device=device, show_restricted=show_restricted)
-            for call in calls
-        ),
-        streams=media.streams,
-        ports=_ports(datagrams, copies, media, heard.by_interface, device),
-        unreadable=tuple(heard.tally.unreadable),
-        losses=tuple(_losses(capture, datagrams)),
+    blocks = (whole(capture),) if isinstance(capture, Capture) else capture
+    reader = TapReader(
+        premises, device=device, show_restricted=show_restricted, window_ns=window_ns
     )
+    for block in blocks:
+        reader.add(block)
+    return reader.close()
 
 
-def call_record(
-    call: Call, premises: Premises, *, device: str = "", show_restricted: bool = False
-) -> CallRecord:
-    """Return the row of one call."""
-    invite, plan = call.first.message, premises.plan
-    if invite is None:  # a call is opened by an INVITE that was read whole
-        raise InputError("no INVITE", field="call", value=call.first.gist.call_id)
-    source = parties.source(invite, plan, show_restricted=show_restricted)
-    dialled = parties.destination(invite, plan)
-    seen, final = call.first.seen, call.final
-    direction, rule = parties.way(
-        (seen.source.address, seen.destination.address),
-        (source, dialled),
-        inside=premises.inside,
-        customer_numbers=premises.numbers,
-    )
-    outcome, target = _outcome(call, plan, dialled.text)
-    answered = final.at_ns if final is not None and final.status < REDIRECTION else None
-    ended = call.bye.at_ns if call.bye is not None else None
-    onward = (*(hop.seen.frame for hop in call.hops), *(leg.first.seen.frame for leg in call.legs))
-    return CallRecord(
-        at_ns=seen.at_ns,
-        frame=seen.frame,
-        call_id=legible(invite.call_id),
-        source=source.text,
-        source_rule=source.rule,
-        destination=dialled.text,
-        destination_rule=dialled.rule,
-        direction=direction,
-        direction_rule=rule,
-        outcome=outcome,
-        target=target,
-        status=0 if final is None else final.status,
-        frames=(seen.frame, *onward, *(() if final is None else (final.frame,))),
-        device=device,
-        client=seen.source.address,
-        answered_ns=answered,
-        duration_ns=None if answered is None or ended is None else max(0, ended - answered),
-    )
+class Listening(Protocol):
+    """A `Listener` here or elsewhere: what is sent is answered in order, a block at a time."""
+
+    def send(self, datagrams: Datagrams, copies: Copies, about_ns: int) -> None:
+        """Give it a block; the one before must have been received."""
+        ...
+
+    def receive(self) -> list[Announcement]:
+        """Return what the block that was sent announces; after the last, what is unfinished."""
+        ...
+
+    def send_finish(self, frames: int) -> None:
+        """Say that no block follows; *frames* were read in all."""
+        ...
+
+    def receive_heard(self) -> Heard:
+        """Return everything."""
+        ...
 
 
-def _outcome(call: Call, plan: DialPlan, dialled: str) -> tuple[CallOutcome, str]:
-    """Return what became of *call*, and where it was sent ("": nowhere, or not seen)."""
-    status = 0 if call.final is None else call.final.status
-    if not status:
-        return CallOutcome.NONE, ""
-    if REDIRECTION <= status < FAILURE:
-        contact = _contact(call.redirection)
-        target = plan.reading(contact, kind="uri").text if contact else ""
-        return (CallOutcome.REDIRECTED if target else CallOutcome.REFUSED), target
-    if status >= FAILURE:
-        given_up = status == REQUEST_TERMINATED
-        return (CallOutcome.CANCELLED if given_up else CallOutcome.REFUSED), ""
-    answered = [leg for leg in call.legs if leg.final and leg.final.status < REDIRECTION]
-    messages = [leg.first.message for leg in answered or call.legs]
-    targets = {parties.destination(one, plan).text for one in messages if one is not None}
-    if len(targets) != 1:
-        return CallOutcome.ANSWERED, ""
-    target = targets.pop()
-    return (CallOutcome.ALLOWED if target == dialled else CallOutcome.REDIRECTED), target
+class ListeningHere:
+    """A `Listener` in this process."""
+
+    def __init__(self, listener: Listener) -> None:
+        """Keep it."""
+        self._listener, self._frames = listener, 0
+        self._announced: list[Announcement] = []
+
+    def send(self, datagrams: Datagrams, copies: Copies, about_ns: int) -> None:
+        """Take in a block."""
+        self._announced = self._listener.take(datagrams, copies, about_ns)
+
+    def receive(self) -> list[Announcement]:
+        """Return what was announced."""
+        return self._announced
+
+    def send_finish(self, frames: int) -> None:
+        """Finish."""
+        self._announced, self._frames = self._listener.finish(), frames
+
+    def receive_heard(self) -> Heard:
+        """Return everything."""
+        return self._listener.heard(self._frames)
 
 
-def _contact(response: bytes) -> str:
-    """Return where a redirection leads, "" when that cannot be read."""
-    try:
-        return parse(response).first("Contact") or ""
-    except InputError:
-        return ""
+class TapReader:
+    """What is known of a device while its captures are read.
 
+    Nothing is kept of a block once the next one's SIP is under way, but for the packets that are
+    still waited for: fragments, unfinished messages, and the RTP of two seconds, whose SDP may be
+    late.
+    """
 
-def _ports(
-    datagrams: Datagrams, copies: Copies, media: Reading, sip: Counter[int], device: str
-) -> tuple[PortRecord, ...]:
-    """Return what each interface of the capture delivered."""
-    interface = datagrams.capture.interface
-    of_row = datagrams.interface
-    size = int(interface.max(initial=-1)) + 1
+    def __init__(  # noqa: PLR0913 - each is a choice of who asks
+        self,
+        premises: Premises,
+        *,
+        device: str = "",
+        show_restricted: bool = False,
+        window_ns: int = WINDOW_NS,
+        delay_ms: float = ASSUMED_DELAY_MS,
+        witness: Witness | None = None,
+        joining: Joining | None = None,
+        listen: Callable[[Listener], Listening] = ListeningHere,
+    ) -> None:
+        """Begin; copies are looked for within *window_ns*, and *witness* is told each message.
 
-    def count(places: Ints) -> list[int]:
-        found: list[int] = np.bincount(places, minlength=size).tolist()
-        return found
+        MOS assumes a delay of *delay_ms* one way, which no tap can know. *joining* says what
+        joins the legs of a call, *listen* where SIP is read.
+        """
+        self._device, self._window_ns = device, window_ns
+        listener = Listener(
+            premises,
+            device=device,
+            show_restricted=show_restricted,
+            witness=witness,
+            joining=joining,
+        )
+        self._listening = listen(listener)
+        self._here = isinstance(self._listening, ListeningHere)
+        self._opaque: Counter[str] = Counter()  # that was not sent to who listens elsewhere
+        self._decoder, self._announced = Decoder(), Announcements()
+        self._streams = StreamReader(device=device, delay_ms=delay_ms)
+        self._ports, self._watched = Ports(device), Watched()
+        self._held: tuple[Datagrams, Copies] | None = None  # whose SIP is under way
 
-    columns = (
-        count(interface.astype(np.int64)),
-        [sip[number] for number in range(size)],
-        count(of_row[media.rtp_rows].astype(np.int64)),
-        count(of_row[media.rtcp_rows].astype(np.int64)),
-        count(of_row[copies.is_copy].astype(np.int64)),
-    )
-    return tuple(
-        PortRecord(device, number, *row) for number, row in enumerate(zip(*columns, strict=True))
-    )
+    @property
+    def frames(self) -> int:
+        """Return how many were taken in."""
+        return self._watched.frames
 
+    def add(self, block: Block) -> None:
+        """Take in the next block; after a file's last one, the first of the device's next file.
 
-def _losses(capture: Capture, datagrams: Datagrams) -> Iterator[str]:
-    """Yield what the capture lacks, one sentence each."""
-    if capture.cut is not None:
-        yield f"damaged, read up to here: {capture.cut}"
-    if capture.interface_drops:
-        yield f"{capture.interface_drops} frames were lost by the host that captured them"
-    if datagrams.fragments:
-        yield f"{datagrams.fragments} frames hold parts of IP packets, which are not put together"
-    if capture.untimed:
-        yield f"{capture.untimed} frames have no time"
+        Raises:
+            InputError: a link type that is not read here.
+        """
+        block = self._watched.add(block)
+        datagrams = self._decoder.read(block)
+        copies = find_copies(datagrams, window_ns=self._window_ns)
+        self._ports.add(block, datagrams, copies)
+        before = self._received()
+        sip = (datagrams, copies)
+        if not self._here:
+            sip = only_sip(datagrams, copies, self._opaque)
+        self._listening.send(*sip, self._watched.about_ns)
+        if before is not None:
+            self._streams.add(*before, self._announced)
+        self._held = (datagrams, copies)
+
+    def close(self) -> TapData:
+        """Return everything; no block may follow."""
+        self._decoder.assembly.close()
+        before = self._received()
+        self._listening.send_finish(self._watched.frames)
+        self._announce()
+        if before is not None:
+            self._streams.add(*before, self._announced)
+        del before
+        media = self._streams.finish(self._announced)
+        heard = self._listening.receive_heard()
+        spans = self._watched.spans()
+        return TapData(
+            device=self._device,
+            from_ns=spans[0][0] if spans else 0,
+            to_ns=spans[-1][1] - 1 if spans else 0,
+            watched=spans,
+            waterfall=heard.waterfall,
+            invites=heard.invites,
+            calls=heard.calls,
+            streams=media.streams,
+            rtcp=media.rtcp,
+            ports=tuple(
+                self._ports.records(
+                    heard.by_interface, media.rtp_by_interface, media.rtcp_by_interface
+                )
+            ),
+            unreadable=heard.unreadable,
+            losses=(*self._watched.losses, *self._not_read(heard)),
+            notes=(*media.notes, *self._notes()),
+        )
+
+    def _received(self) -> tuple[Datagrams, Copies] | None:
+        """Return the block before, once its SIP was read."""
+        before, self._held = self._held, None
+        if before is not None:
+            self._announce()
+        return before
+
+    def _announce(self) -> None:
+        """Note the announcements that are under way."""
+        for one in self._listening.receive():
+            self._announced.add(one)
+
+    def _not_read(self, heard: Heard) -> Iterator[str]:
+        """Yield what could not be put together or read, one sentence each."""
+        assembly = self._decoder.assembly
+        for one in assembly.named[:MAX_NAMED]:
+            yield f"frame {one.frame}: part of a packet that was not put together: {one.why}"
+        if (more := assembly.incomplete - MAX_NAMED) > 0:
+            yield f"{more} more packets were not put together from their fragments"
+        for what, count in sorted((heard.opaque + self._opaque).items()):
+            yield f"{count} cannot be read: {what}"
+        if heard.cut:
+            yield f"{heard.cut} SIP messages were cut by the snapshot length of the capture"
+        if heard.crowded_out:
+            yield f"{heard.crowded_out} calls were closed early: too many Call-IDs at once"
+
+    def _notes(self) -> Iterator[str]:
+        """Yield what is well, but explains a figure."""
+        if self._decoder.assembly.repeated:
+            yield f"{self._decoder.assembly.repeated} fragments came twice: the tap's copies"

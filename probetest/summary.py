@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
-from harness.buckets import Group
+from harness.buckets import Group, buckets
+from harness.figure_views import outcomes_table, sound_table
 from harness.views import (
     Cell,
     Column,
@@ -15,12 +16,12 @@ from harness.views import (
     ports_table,
     streams_table,
 )
-from probetest.calls.dialogs import Waterfall
+from probetest.calls.waterfall import Step, Waterfall
 from probetest.dataset import TapData
 
 VIEWS = (
     *(View.AVERAGE, View.PEAK, View.TOP_SOURCE, View.TOP_DESTINATION),
-    *(View.CALLS, View.STREAMS),
+    *(View.OUTCOMES, View.WATERFALL, View.SOUND, View.CALLS, View.STREAMS),
 )
 _STEPS = {  # of the waterfall: field, words, and what it does to the sum above it
     "frames": ("Frames", ""),
@@ -32,17 +33,21 @@ _STEPS = {  # of the waterfall: field, words, and what it does to the sum above 
     "retransmissions": ("retransmissions", "-"),
     "re_invites": ("inside a dialog (re-INVITE)", "-"),
     "auth_retries": ("again after 401 or 407", "-"),
+    "overlap_dialling": ("more digits of the same number (overlap dialling)", "-"),
     "other_retries": ("again after another answer, or none", "-"),
     "further_hops": ("the same INVITE at another hop or branch", "-"),
-    "onward_legs": ("onward legs with the same Session-ID", "-"),
+    "onward_legs": ("onward legs of a call (Session-ID, ICID, X-CID, SDP origin)", "-"),
     "calls": ("Calls", "="),
+    "partial_calls": ("calls that began before the capture, beside the sum", ""),
 }
 
 
 def observed(taps: Iterable[TapData]) -> tuple[Observed, ...]:
     """Return the calls and the time of each device that had any frame."""
     return tuple(
-        Observed(tap.device, tap.from_ns, tap.to_ns + 1, tap.calls) for tap in taps if tap.to_ns
+        Observed(tap.device, tap.from_ns, tap.to_ns + 1, tap.calls, tap.watched)
+        for tap in taps
+        if tap.to_ns
     )
 
 
@@ -52,6 +57,12 @@ def table(view: View, taps: Sequence[TapData], group: Group, zone: str, n: int) 
     Raises:
         InputError: no such zone or group, or a view of another dataset.
     """
+    if view is View.OUTCOMES:
+        return outcomes_table(taps, group, zone)
+    if view is View.WATERFALL:
+        return buckets_table(taps, group, zone)
+    if view is View.SOUND:
+        return sound_table(taps, group, zone)
     if view is View.CALLS:
         return calls_table((call for tap in taps for call in tap.calls), zone)
     if view is View.STREAMS:
@@ -74,3 +85,22 @@ def waterfall_table(taps: Sequence[TapData]) -> Table:
         rows.append((sign, words, *(getattr(tap.waterfall, one.name) for tap in taps)))
     note = "Lines marked - are taken off; = is what is left."
     return Table("waterfall", "From frames to calls", columns, tuple(rows), note)
+
+
+def buckets_table(taps: Sequence[TapData], group: Group, zone: str) -> Table:
+    """Return the steps from INVITE requests to calls, a row a device and bucket."""
+    steps = tuple(Column(one.field, _STEPS[one.field][0], is_number=True) for one in Step)
+    columns = (Column("device", "Device"), Column("bucket", "From"), _INVITES, *steps)
+    rows: list[tuple[Cell, ...]] = []
+    for tap in taps:
+        if not tap.to_ns:
+            continue
+        spans = buckets(group, zone, tap.from_ns, tap.to_ns + 1, tap.watched)
+        for label, counts in zip(spans.labels, tap.invites.counts(spans).tolist(), strict=True):
+            rows.append((tap.device, label, sum(counts), *counts))
+    note = "Each INVITE is in exactly one column, in the bucket in which it was seen."
+    title = f"From INVITE requests to calls, by {group}"
+    return Table(View.WATERFALL, title, columns, tuple(rows), note)
+
+
+_INVITES = Column("invites", "INVITE requests", is_number=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from enumtest.traffic.dataset import records
 from enumtest.traffic.lookups import read_traffic
-from harness.analytics import frame
+from harness.dataset_frames import frame
 from harness.errors import InputError
 from harness.number import ENUM_APEX
 from harness.packets.capture_file import read
@@ -131,7 +131,7 @@ class _Reading:
         losses = {
             f"damaged, read up to here: {capture.cut}": capture.cut is not None,
             f"{capture.interface_drops} frames were lost while capturing": capture.interface_drops,
-            f"{datagrams.fragments} frames hold parts of IP packets": datagrams.fragments,
+            f"{datagrams.incomplete} IP packets came in parts and not whole": datagrams.incomplete,
             f"{len(traffic.malformed)} messages are no DNS": traffic.malformed,
         }
         for words, there in losses.items():

@@ -1,22 +1,28 @@
 """UDP and TCP out of frames, as columns: who sent what to whom, and which bytes of it are there.
 
-Laws: every frame is a row here, or counted in `fragments` or in `undecoded`; what a snapshot
-length cut off is marked, never guessed; an endpoint has one spelling.
+Laws: every frame is a row here, or counted in `fragments` or in `undecoded`; parts of IP packets
+are put together, and the row is then that of the frame which brought the last of them; what a
+snapshot length cut off is marked, never guessed; an endpoint has one spelling.
 """
 
 import ipaddress
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import InputError
+from harness.packets.assembled import assemble
 from harness.packets.blocks import Block, whole
 from harness.packets.capture import Bytes, Capture, Ints
-from harness.packets.headers import COLUMNS, LINKTYPES, TCP, UDP, Bools, decode_headers
+from harness.packets.fragments import Assembly, Incomplete, Origin
+from harness.packets.headers import COLUMNS, TCP, UDP, Bools, Words
+from harness.packets.ip import Parts
+from harness.packets.layers import Frames, decode_frames, distinct
+from harness.packets.links import LINKTYPES
 
 __all__ = (  # UDP and TCP are part of what a row says
     "ACK",
@@ -105,8 +111,13 @@ class Datagrams:
     tcp_flags: npt.NDArray[np.uint8]
     ip_id: npt.NDArray[np.int32]  # IPv4 identification; -1: IPv6, which has none
     ttl: npt.NDArray[np.uint8]  # or hop limit
-    fragments: int  # frames of the capture with a part of an IP packet, of any protocol
-    undecoded: int  # frames of the capture that are neither a row nor a fragment
+    link: Words  # equal where the addresses and tags of the innermost link are; 0: none
+    depth: npt.NDArray[np.uint8]  # how many tunnels are around it
+    fragments: int  # frames of the file so far with a part of an IP packet, of any protocol
+    undecoded: int  # frames of the file so far that are neither a row nor a fragment
+    incomplete: int  # packets of which not all parts came, or contradicted each other
+    repeated: int  # parts that were there already: a tap's copies
+    lost: tuple[Incomplete, ...]  # the first of the incomplete
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -144,26 +155,87 @@ class Decoder:
 
     fragments: int = 0
     undecoded: int = 0
+    assembly: Assembly = field(default_factory=Assembly)
 
     def read(self, block: Block) -> Datagrams:
         """Return every UDP datagram and TCP segment of *block*; the counts are of the file so far.
 
+        What its fresh frames complete is a row too, in its place.
+
         Raises:
             InputError: frames of a link type that is not known here; names its number.
         """
-        return _decode(block)
+        capture, fresh = block.capture, block.fresh
+        _check_linktypes(capture)
+        known, table, parts = decode_frames(Frames.of(capture))
+        self._count(fresh, known, parts)
+        rows = Datagrams(
+            capture=capture,
+            data=capture.data,
+            frame=known + capture.first_frame,
+            interface=capture.interface[known],
+            fresh=fresh[known],
+            at_ns=capture.at_ns[known],
+            fragments=self.fragments,
+            undecoded=self.undecoded,
+            incomplete=0,
+            repeated=0,
+            lost=(),
+            **table,
+        )
+        if parts:
+            rows = self._with_assembled(rows, parts, block)
+        if block.is_last:
+            self.assembly.close()
+        lost = tuple(sorted(self.assembly.named, key=lambda one: one.frame))
+        counts = (self.assembly.incomplete, self.assembly.repeated)
+        return replace(rows, incomplete=counts[0], repeated=counts[1], lost=lost)
+
+    def _count(self, fresh: Bools, known: Ints, parts: list[Parts]) -> None:
+        """Count the fresh frames that are no rows."""
+        cut_up = np.zeros(len(fresh), np.bool_)
+        for part in parts:
+            cut_up[part.row] = True
+        fragments = int((cut_up & fresh).sum())
+        self.fragments += fragments
+        self.undecoded += int(fresh.sum()) - int(fresh[known].sum()) - fragments
+
+    def _with_assembled(self, rows: Datagrams, parts: list[Parts], block: Block) -> Datagrams:
+        """Return *rows* and those that were put together, in order of their frames."""
+        capture, fresh = block.capture, block.fresh
+        count = len(capture)
+        origin = Origin(
+            at_ns=capture.at_ns,
+            frame=np.arange(count, dtype=np.int64) + capture.first_frame,
+            interface=capture.interface.astype(np.int64),
+            wanted=fresh,
+            link=np.zeros(count, np.uint64),
+            depth=np.zeros(count, np.int64),
+        )
+        made = assemble(self.assembly, capture.data, parts, origin)
+        if fresh.any():
+            self.assembly.sweep(int(capture.at_ns[fresh].max()))
+        if made is None:
+            return rows
+        columns: dict[str, Any] = {
+            name: np.concatenate((getattr(rows, name), made.table[name])) for name in COLUMNS
+        }
+        columns["payload_offset"][len(rows) :] += capture.data.size
+        joined = replace(
+            rows,
+            data=np.concatenate((rows.data, made.data)),
+            frame=np.concatenate((rows.frame, made.frame)),
+            interface=np.concatenate((rows.interface, made.interface.astype(np.int32))),
+            fresh=np.concatenate((rows.fresh, np.ones(len(made), np.bool_))),
+            at_ns=np.concatenate((rows.at_ns, made.at_ns)),
+            **columns,
+        )
+        return joined.select(np.argsort(joined.frame, kind="stable"))
 
 
-def _decode(block: Block) -> Datagrams:
-    """Return every UDP datagram and TCP segment of *block*.
-
-    IP fragments are counted, not put together; so are frames of other protocols.
-
-    Raises:
-        InputError: frames of a link type that is not known here; names its number.
-    """
-    capture = block.capture
-    for linktype in np.unique(capture.linktype).tolist():
+def _check_linktypes(capture: Capture) -> None:
+    """Refuse frames that are not read here."""
+    for linktype in distinct(capture.linktype):
         if linktype not in LINKTYPES:
             raise InputError(
                 "link type that is not read here",
@@ -172,21 +244,6 @@ def _decode(block: Block) -> Datagrams:
                 value=linktype,
                 fix="capture on an Ethernet interface, or on any (cooked)",
             )
-    table, fragments = decode_headers(capture)
-    known = np.flatnonzero(table["protocol"])
-    if len(known) < len(capture):
-        table = {name: column[known] for name, column in table.items()}
-    return Datagrams(
-        capture=capture,
-        data=capture.data,
-        frame=known.astype(np.int64) + capture.first_frame,
-        interface=capture.interface[known],
-        fresh=block.fresh[known],
-        at_ns=capture.at_ns[known],
-        fragments=fragments,
-        undecoded=len(capture) - len(known) - fragments,
-        **table,
-    )
 
 
 def encode_udp(source: Endpoint, destination: Endpoint, payload: bytes) -> bytes:
@@ -237,8 +294,8 @@ def _address(text: str) -> str:
 
 @lru_cache(maxsize=65_536)  # a capture has millions of rows and few endpoints
 def _endpoint(address: bytes, ipv4: bool, port: int) -> Endpoint:
-    found = ipaddress.ip_address(address[12:] if ipv4 else address)
-    return Endpoint(str(found), port)
+    text = "{}.{}.{}.{}".format(*address[12:]) if ipv4 else str(ipaddress.ip_address(address))
+    return Endpoint(text, port)
 
 
 def _check_length(source: Endpoint, length: int) -> None:

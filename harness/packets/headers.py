@@ -1,24 +1,30 @@
-"""Link, IP, UDP and TCP headers of many frames at once, as numpy columns.
+"""Headers of many frames at once, as numpy columns: what all modules that open headers share.
 
 Laws: a field is gathered for all frames of one kind together, and only where the record holds it;
 a payload ends where UDP or IP say, not where the frame does (Ethernet pads); what contradicts
-itself is not complete. `harness.packets.frame` is the door to this module.
+itself is not complete. `harness.packets.frame` is the door to these modules.
 
-Sources: RFC 791, 8200, 768, 9293; IEEE 802.1Q; the link types of tcpdump.org.
+    links    link headers and all that has an EtherType: tags, labels, PPP
+    ip       IPv4, IPv6, extension headers, parts of packets
+    segments UDP and TCP, written into the table
+    tunnels  GRE, VXLAN and others: packets in packets
+    layers   the way through all of them
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.packets.capture import Bytes, Capture, Ints, at_every_byte
+from harness.packets.capture import Bytes, Ints, at_every_byte
 
 UDP, TCP = 17, 6
-BLOCK_FRAMES = 32_768  # decoded together, so that what is between stays in the cache
+NO_IP_ID = -1  # IPv6 has none outside of fragments
 
 Bools = npt.NDArray[np.bool_]
+Words = npt.NDArray[np.uint64]
 Table = dict[str, npt.NDArray[Any]]  # a column of each name below, a row for each frame
 
 COLUMNS = {  # type, and how many in a row
@@ -35,223 +41,90 @@ COLUMNS = {  # type, and how many in a row
     "tcp_flags": (np.uint8, 1),
     "ip_id": (np.int32, 1),
     "ttl": (np.uint8, 1),  # the hop limit of IPv6
+    "link": (np.uint64, 1),  # equal where the addresses and tags of the innermost link are; 0: none
+    "depth": (np.uint8, 1),  # how many tunnels are around it
 }
-NO_IP_ID = -1  # IPv6 has none outside of fragments
 
-_IPV4, _IPV6 = 0x0800, 0x86DD
-_TAGS = (0x8100, 0x88A8, 0x9100)  # VLAN, QinQ, and QinQ as it was before the standard
-_MAX_TAGS = 4
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS = 0, 43, 44, 60
-_MAX_EXTENSIONS = 8
-_MORE_OR_OFFSET = 0x3FFF  # of IPv4: more fragments, or not the first one
-_MORE_OR_OFFSET6 = 0xFFF9  # of IPv6; with neither it is an atomic fragment: whole (RFC 6946)
-_LINKS = {1: (14, 12), 113: (16, 14), 276: (20, 0)}  # header bytes, and where its EtherType is
-_LOOPBACK = (0, 108)  # a 4-byte address family: in the capturing host's byte order, or big endian
-_FAMILIES = {2: _IPV4, 24: _IPV6, 28: _IPV6, 30: _IPV6}  # AF_INET; AF_INET6 of the BSDs and macOS
-_RAW = (12, 14, 101, 228, 229)
-LINKTYPES = frozenset((*_LINKS, *_LOOPBACK, *_RAW))
-_IPV4_BYTES, _IPV6_BYTES, _UDP_BYTES, _TCP_BYTES = 20, 40, 8, 20
+ODD = np.uint64(0x9E3779B97F4A7C15)  # multiplied with, it spreads neighbouring values
+_NAMES = ("row", "at", "end", "stop", "kind", "link", "ip")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Headers:
-    """The next header of some frames of a block, all of one kind or about to be sorted by kind."""
+class Headers:
+    """The next header of some frames, all of one kind or about to be sorted by kind."""
 
     data: Bytes
     row: Ints  # in the table
     at: Ints  # its first byte in `data`
     end: Ints  # of what was captured
-    stop: Ints  # of the packet, as IP says
+    stop: Ints  # of the packet, as the headers before it say
     kind: Ints  # EtherType, later IP protocol
+    link: Words  # of the innermost link header so far
+    ip: Ints  # where the innermost IP header so far begins
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.row)
 
     def keep(self, which: Bools) -> Self:
         """Return some of them."""
         if which.all():  # the common case, and much cheaper
             return self
-        return replace(
-            self,
-            row=self.row[which],
-            at=self.at[which],
-            end=self.end[which],
-            stop=self.stop[which],
-            kind=self.kind[which],
-        )
+        return replace(self, **{name: getattr(self, name)[which] for name in _NAMES})
+
+    def of_kind(self, *kinds: int) -> Self:
+        """Return those of these kinds."""
+        which = self.kind == kinds[0]
+        for kind in kinds[1:]:
+            which |= self.kind == kind
+        return self.keep(which)
 
     def having(self, count_bytes: int) -> Self:
         """Return those of which so many bytes were captured."""
         return self.keep(self.at + count_bytes <= self.end)
 
-    def join(self, other: Self) -> Self:
-        """Return both; the order does not matter, each knows its row."""
-        names = ("row", "at", "end", "stop", "kind")
-        pairs = {n: np.concatenate((getattr(self, n), getattr(other, n))) for n in names}
-        return replace(self, **pairs)
+    def past(self, count_bytes: int | Ints, kind: int | Ints) -> Self:
+        """Return what follows after so many bytes, and of which kind it is."""
+        if isinstance(kind, int):
+            kind = np.full(len(self), kind, np.int64)
+        return replace(self, at=self.at + count_bytes, kind=kind)
 
     def number(self, skip: int, dtype: str) -> Ints:
         """Return a field of each, *skip* bytes in."""
         return at_every_byte(self.data, dtype)[self.at + skip].astype(np.int64)
 
-    def octets(self, skip: int, count: int) -> Bytes:
-        """Return *count* bytes of each, *skip* bytes in."""
-        whole = at_every_byte(self.data, f"V{count}")[self.at + skip]
-        return np.frombuffer(whole.tobytes(), np.uint8).reshape(-1, count)
+    def fields(self, layout: "np.dtype[Any]", at: Ints | None = None) -> npt.NDArray[Any]:
+        """Return the header of each, read together: its fields are columns."""
+        whole = at_every_byte(self.data, f"V{layout.itemsize}")[self.at if at is None else at]
+        return whole.view(layout)
 
 
-def decode_headers(capture: Capture) -> tuple[Table, int]:
-    """Return a table with a row for each frame, and the number of IP fragments."""
-    count = len(capture)
-    table: Table = {
-        name: np.zeros(count if width == 1 else (count, width), kind)
-        for name, (kind, width) in COLUMNS.items()
-    }
-    blocks = range(0, count, BLOCK_FRAMES)
-    return table, sum(_decode_block(capture, start, table) for start in blocks)
+def join(data: Bytes, several: Iterable[Headers]) -> Headers:
+    """Return all of them; the order does not matter, each knows its row."""
+    there = [one for one in several if len(one)]
+    if len(there) == 1:
+        return there[0]
+    if not there:
+        none = np.zeros(0, np.int64)
+        return Headers(data, none, none, none, none, none, np.zeros(0, np.uint64), none)
+    columns = {name: np.concatenate([getattr(one, name) for one in there]) for name in _NAMES}
+    return replace(there[0], **columns)
 
 
-def packets_inside_ip(
-    capture: Capture, protocols: tuple[int, ...]
-) -> tuple[Ints, Ints, Ints, Ints]:
-    """Return the packets of these protocols, fragments left out: row, first byte, end, protocol."""
-    at, count = capture.offset_bytes, len(capture)
-    scratch: Table = {
-        name: np.zeros(count if width == 1 else (count, width), kind)
-        for name, (kind, width) in COLUMNS.items()
-    }
-    end = at + capture.captured_bytes
+def frames(data: Bytes, at: Ints, end: Ints, stop: Ints, kind: Ints) -> Headers:
+    """Return whole frames, row after row; *kind* is their link type."""
+    count = len(at)
     row = np.arange(count, dtype=np.int64)
-    frames = _Headers(capture.data, row, at, end, end, np.zeros_like(row))
-    found = frames.keep(np.zeros(count, np.bool_))
-    for number in np.unique(capture.linktype).tolist():
-        packets = _open_link(frames.keep(capture.linktype == number), number)
-        for read in (_open_ipv4, _open_ipv6):
-            segments, _ = read(packets, scratch)
-            found = found.join(segments.keep(np.isin(segments.kind, protocols)))
-    return found.row, found.at, np.minimum(found.end, found.stop), found.kind
+    return Headers(data, row, at, end, stop, kind, np.zeros(count, np.uint64), row)
 
 
-def _decode_block(capture: Capture, start: int, table: Table) -> int:
-    """Fill in the table's rows from *start* on; return how many fragments are among them."""
-    here = slice(start, start + BLOCK_FRAMES)
-    at, linktype = capture.offset_bytes[here], capture.linktype[here]
-    end = at + capture.captured_bytes[here]
-    row = np.arange(start, start + len(at), dtype=np.int64)
-    frames = _Headers(capture.data, row, at, end, end, np.zeros_like(row))
-    fragments = 0
-    for number in np.unique(linktype).tolist():
-        packets = _open_link(frames.keep(linktype == number), number)
-        for read in (_open_ipv4, _open_ipv6):
-            segments, parts = read(packets, table)
-            fragments += parts
-            _fill_udp(segments, table)
-            _fill_tcp(segments, table)
-    return fragments
-
-
-def _open_link(frames: _Headers, linktype: int) -> _Headers:
-    """Return what is inside the link header and VLAN tags, `kind` being its EtherType."""
-    if linktype in _RAW:
-        packets = frames.having(1)
-        version = packets.number(0, "u1") >> 4
-        return replace(packets, kind=np.where(version == 4, _IPV4, _IPV6))  # noqa: PLR2004 - IPv4
-    if linktype in _LOOPBACK:
-        packets = frames.having(4)
-        family = np.minimum(packets.number(0, ">u4"), packets.number(0, "<u4"))  # the small one
-        kind = np.zeros_like(family)
-        for number, ethertype in _FAMILIES.items():
-            kind[family == number] = ethertype
-        return replace(packets, at=packets.at + 4, kind=kind)
-    size, kind_at = _LINKS[linktype]
-    packets = frames.having(size)
-    packets = replace(packets, at=packets.at + size, kind=packets.number(kind_at, ">u2"))
-    for _ in range(_MAX_TAGS):
-        tagged = np.isin(packets.kind, _TAGS)
-        if not tagged.any():
-            break
-        inner = packets.keep(tagged).having(4)
-        inner = replace(inner, at=inner.at + 4, kind=inner.number(2, ">u2"))
-        packets = packets.keep(~tagged).join(inner)
-    return packets
-
-
-def _open_ipv4(packets: _Headers, table: Table) -> tuple[_Headers, int]:
-    """Return what is inside IPv4, `kind` being its protocol, and the number of fragments."""
-    packets = packets.keep(packets.kind == _IPV4).having(_IPV4_BYTES)
-    first, total = packets.number(0, "u1"), packets.number(2, ">u2")
-    size = (first & 15) * 4
-    sound = (first >> 4 == 4) & (size >= _IPV4_BYTES) & (total >= size)  # noqa: PLR2004 - IPv4
-    part = sound & (packets.number(6, ">u2") & _MORE_OR_OFFSET != 0)
-    whole = sound & ~part
-    packets, size, total = packets.keep(whole), size[whole], total[whole]
-    table["ipv4"][packets.row] = True
-    table["ip_id"][packets.row] = packets.number(4, ">u2")
-    table["ttl"][packets.row] = packets.number(8, "u1")
-    for name, skip in (("source_address", 12), ("destination_address", 16)):
-        table[name][packets.row, 10:12] = 0xFF  # IPv4-mapped (RFC 4291 section 2.5.5.2)
-        table[name][packets.row, 12:] = packets.octets(skip, 4)
-    inner = replace(
-        packets, at=packets.at + size, stop=packets.at + total, kind=packets.number(9, "u1")
+def layout(size: int, **fields: tuple[int, str]) -> "np.dtype[Any]":
+    """Return how a header of *size* bytes is laid out: each field's first byte and type."""
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [kind for _, kind in fields.values()],
+            "offsets": [at for at, _ in fields.values()],
+            "itemsize": size,
+        }
     )
-    return inner, int(part.sum())
-
-
-def _open_ipv6(packets: _Headers, table: Table) -> tuple[_Headers, int]:
-    """Return what is inside IPv6 and its extension headers, and the number of fragments."""
-    packets = packets.keep(packets.kind == _IPV6).having(_IPV6_BYTES)
-    packets = packets.keep(packets.number(0, "u1") >> 4 == 6)  # noqa: PLR2004 - IPv6
-    for name, skip in (("source_address", 8), ("destination_address", 24)):
-        table[name][packets.row] = packets.octets(skip, 16)
-    table["ip_id"][packets.row] = NO_IP_ID
-    table["ttl"][packets.row] = packets.number(7, "u1")
-    inner = replace(
-        packets,
-        at=packets.at + _IPV6_BYTES,
-        stop=packets.at + _IPV6_BYTES + packets.number(4, ">u2"),
-        kind=packets.number(6, "u1"),
-    )
-    fragments = 0
-    for _ in range(_MAX_EXTENSIONS):
-        extended = np.isin(inner.kind, (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS))
-        if not extended.any():
-            break
-        outer = inner.keep(extended).having(8)
-        part = (outer.kind == _FRAGMENT) & (outer.number(2, ">u2") & _MORE_OR_OFFSET6 != 0)
-        fragments += int(part.sum())
-        outer = outer.keep(~part)
-        size = np.where(outer.kind == _FRAGMENT, 8, (outer.number(1, "u1") + 1) * 8)
-        outer = replace(outer, at=outer.at + size, kind=outer.number(0, "u1"))
-        inner = inner.keep(~extended).join(outer)
-    return inner, fragments
-
-
-def _fill_udp(segments: _Headers, table: Table) -> None:
-    """Write the UDP datagrams of a block into the table."""
-    udp = segments.keep(segments.kind == UDP).having(_UDP_BYTES)
-    udp = udp.keep(udp.at + _UDP_BYTES <= udp.stop)
-    length = udp.number(4, ">u2")
-    # A length shorter than its own header, or longer than the packet, is a lie: a host drops it.
-    sound = (length >= _UDP_BYTES) & (udp.at + length <= udp.stop)
-    stop = np.where(sound, udp.at + length, np.where(length < _UDP_BYTES, udp.at, udp.stop))
-    _fill(udp, table, udp.at + _UDP_BYTES, stop, sound)
-
-
-def _fill_tcp(segments: _Headers, table: Table) -> None:
-    """Write the TCP segments of a block into the table."""
-    tcp = segments.keep(segments.kind == TCP).having(_TCP_BYTES)
-    tcp = tcp.keep(tcp.at + _TCP_BYTES <= tcp.stop)
-    size = (tcp.number(12, "u1") >> 4) * 4
-    sound = (size >= _TCP_BYTES) & (tcp.at + size <= tcp.stop)
-    _fill(tcp, table, tcp.at + np.maximum(size, _TCP_BYTES), np.where(sound, tcp.stop, 0), sound)
-    table["tcp_sequence"][tcp.row] = tcp.number(4, ">u4")
-    table["tcp_flags"][tcp.row] = tcp.number(13, "u1")
-
-
-def _fill(segments: _Headers, table: Table, start: Ints, stop: Ints, sound: Bools) -> None:
-    """Write what UDP and TCP have in common; *stop* is where the payload should end."""
-    there = np.maximum(np.minimum(stop, segments.end) - start, 0)
-    row = segments.row
-    table["protocol"][row] = segments.kind
-    table["source_port"][row] = segments.number(0, ">u2")
-    table["destination_port"][row] = segments.number(2, ">u2")
-    table["payload_offset"][row] = np.minimum(start, segments.end)
-    table["payload_bytes"][row] = there
-    table["complete"][row] = sound & (there == stop - start)

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.packets.capture import LINKTYPE_RAW, Capture, Ints
 from harness.packets.frame import Datagrams, decode
-from harness.packets.headers import packets_inside_ip
+from harness.packets.layers import Frames, inside_ip
 
 ICMP, ICMPV6 = 1, 58
 _KINDS = {ICMP: 3, ICMPV6: 1}  # the type that means "destination unreachable"
@@ -38,9 +38,11 @@ def unreachable(datagrams: Datagrams) -> Unreachable:
     """Return what the capture of *datagrams* says did not arrive."""
     capture = datagrams.capture
     left = np.ones(len(capture), np.bool_)
-    left[datagrams.frame - 1] = False
+    left[datagrams.frame - capture.first_frame] = False
     other = _part(capture, np.flatnonzero(left))
-    row, at, end, kind = packets_inside_ip(other, tuple(_KINDS))
+    inside = inside_ip(Frames.of(other), tuple(_KINDS))
+    row, at, kind = inside.row, inside.at, inside.kind
+    end = np.minimum(inside.end, inside.stop)
     room = at + _HEAD_BYTES < end
     row, at, end, kind = (one[room] for one in (row, at, end, kind))
     said = np.zeros(len(row), np.bool_)
@@ -56,10 +58,12 @@ def unreachable(datagrams: Datagrams) -> Unreachable:
         captured_bytes=end - at,
         original_bytes=end - at,
         linktype=np.full(len(row), LINKTYPE_RAW, np.int32),
+        first_frame=1,
     )
     quoted = decode(quotation)
     told = quoted.frame - 1
-    return Unreachable(quoted, np.flatnonzero(left)[row][told] + 1, quoting.at_ns[told])
+    frame = np.flatnonzero(left)[row][told] + capture.first_frame
+    return Unreachable(quoted, frame, quoting.at_ns[told])
 
 
 def _part(capture: Capture, rows: Ints) -> Capture:

@@ -2,41 +2,90 @@
 
 import gc
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from harness.analytics import call_frame, stream_frame
 from harness.errors import InputError
-from harness.packets.capture_file import read
-from harness.premises import Premises
-from harness.view_page import render
-from harness.views import View, as_csv, as_json, as_text, moment
-from probetest.dataset import TapData, read_tap
-from probetest.sip.seen import Seen
+from harness.premises import DialledBy, Premises
+from harness.views import Table, View, as_csv, as_json, as_text, moment
+from probetest.calls.joining import X_CID, Joining
+from probetest.commands.place import of_devices, premises
+from probetest.commands.tap_files import BLOCK_MIB, TapFiles
+from probetest.dataset import Listening, ListeningHere, TapData, TapReader
+from probetest.listening import Listener
+from probetest.listening_process import ListeningProcess
+from probetest.media.mos import ASSUMED_DELAY_MS
 from probetest.summary import VIEWS, summary, table
 
-EXIT_OTHER = 3
-EPILOG = "Example: probetest analyse probe1=tap.pcap --site site.toml --view top-source"
-MAX_COMPLAINTS = 5  # about single messages, on stderr; the summary has their number
+EXIT_OTHER, EXIT_STOPPED = 3, 130
+EPILOG = """Example: probetest analyse probe1=tap.pcap --site site.toml --view top-source
 
-ViewName = Literal["average-cps", "peak-cps", "top-source", "top-destination", "calls", "streams"]
+Example: tcpdump -w - udp | probetest analyse tap=- --view calls --csv
+
+Example: probetest analyse a=mon.pcap.gz a=tue.pcap.zst b=b.pcapng --html views.html"""
+MAX_COMPLAINTS = 5  # about single messages, on stderr; the summary has their number
+SCHEMA = 1  # of the JSON: raised when a key changes its meaning or goes
+MS = 1_000_000
+CORES = 2  # with fewer, a second process would only wait
+
+ViewName = Literal[
+    "all",
+    "average-cps",
+    "peak-cps",
+    "top-source",
+    "top-destination",
+    "outcomes",
+    "media",
+    "waterfall-buckets",
+    "calls",
+    "streams",
+]
 GroupName = Literal["minute", "hour", "day"]
+DestName = Literal["ruri", "to"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How the captures are to be read."""
+
+    premises: Premises
+    show_restricted: bool
+    joining: Joining
+    window_ns: int
+    delay_ms: float
+    block_mib: int
+    follow_s: float
 
 
 def analyse(  # noqa: PLR0913 - each option is a parameter
     captures: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]CAPTURE...", help="One capture a device.")
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]CAPTURE...",
+            help="pcap or pcapng, plain, gzip or Zstandard; - is stdin. "
+            "Files with the same NAME are read one after the other, as one device.",
+        ),
     ],
     *,
     site: Annotated[Path | None, typer.Option(help="Site file: dial plan, own numbers.")] = None,
-    dial_plan: Annotated[Path | None, typer.Option(help="Dial plan (TOML).")] = None,
+    dial_plan: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]FILE", help="Dial plan (TOML) of all devices, or of one."),
+    ] = None,
     inside: Annotated[list[str] | None, typer.Option(metavar="NET", help="Own network.")] = None,
+    trusted: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NET", help="Whose asserted identities count; default: everybody's."),
+    ] = None,
+    dest: Annotated[
+        DestName, typer.Option(help="Who was dialled: the Request-URI, or To (access line).")
+    ] = "ruri",
     view: Annotated[ViewName | None, typer.Option(help="Default: the summary.")] = None,
     group: Annotated[GroupName, typer.Option(help="Length of a bucket.")] = "hour",
     device: Annotated[str, typer.Option(metavar="NAME", help="One device, or all.")] = "all",
@@ -45,6 +94,32 @@ def analyse(  # noqa: PLR0913 - each option is a parameter
     show_restricted: Annotated[
         bool, typer.Option(help="Name callers who asked not to be.")
     ] = False,
+    join_header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Header that the legs of a call share, such as X-CID."),
+    ] = None,
+    join_by_sdp: Annotated[
+        bool, typer.Option(help="Legs with the same SDP origin are of one call.")
+    ] = True,
+    window_ms: Annotated[
+        float,
+        typer.Option(min=0, max=400, help="The tap's copies lie at most this far apart."),
+    ] = 10.0,
+    delay_ms: Annotated[
+        float,
+        typer.Option(min=0, max=1000, help="Delay one way that MOS assumes; a tap cannot know it."),
+    ] = ASSUMED_DELAY_MS,
+    block_mib: Annotated[
+        int, typer.Option(min=1, max=1024, help="Read so much at a time; memory is about 8 times.")
+    ] = BLOCK_MIB,
+    follow: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="Wait for a growing file, until nothing came for so long; Ctrl-C ends it too.",
+        ),
+    ] = 0.0,
     as_json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
     as_csv_: Annotated[bool, typer.Option("--csv", help="CSV on stdout.")] = False,
     parquet: Annotated[
@@ -64,112 +139,123 @@ def analyse(  # noqa: PLR0913 - each option is a parameter
     if device != "all" and device not in files:
         fix = "one of " + ", ".join(["all", *files])
         raise InputError("no such device", field="--device", value=device, fix=fix)
-    premises = _premises(site, dial_plan, inside or [])
+    place = replace(premises(site, None, inside or (), trusted or ()), dialled=DialledBy(dest))
+    places = of_devices(place, dial_plan or (), files)
     moment(0, zone)  # refuses an unknown zone before the work
-    chosen = {name: path for name, path in files.items() if device in ("all", name)}
+    chosen = {name: paths for name, paths in files.items() if device in ("all", name)}
+    joining = Joining((*X_CID, *(join_header or ())), by_origin=join_by_sdp)
+    asked = _Asked(
+        place, show_restricted, joining, round(window_ms * MS), delay_ms, block_mib, follow
+    )
     taps = [
-        _read(name, path, premises, show_restricted=show_restricted)
-        for name, path in chosen.items()
+        _read(name, paths, replace(asked, premises=places[name])) for name, paths in chosen.items()
     ]
-    tables = summary(taps) if view is None else (table(View(view), taps, group, zone, top),)
-    if as_json_:
-        typer.echo(json.dumps({one.key: as_json(one) for one in tables}, indent=1))
-    else:
-        form = as_csv if as_csv_ else as_text
-        typer.echo("\n\n".join(form(one).rstrip("\n") for one in tables))
-    if parquet is not None:
-        _write_parquet(parquet, taps)
-    if html is not None:
+    shown: tuple[Table, ...] = ()
+    if view in (None, "all"):
+        shown = summary(taps)
+    wanted = VIEWS if view == "all" else () if view is None else (View(view),)
+    shown = (*shown, *(table(one, taps, group, zone, top) for one in wanted))
+    if parquet is not None or html is not None:
         every = (*summary(taps), *(table(one, taps, group, zone, top) for one in VIEWS))
-        facts = [(name, str(path)) for name, path in chosen.items()]
-        _write(html, render("What the taps saw", facts, every).encode())
+        _write(chosen, taps, every, parquet, html)
+    _show(shown, as_json_=as_json_, as_csv_=as_csv_)
     if any(tap.losses or tap.unreadable for tap in taps):
         raise typer.Exit(EXIT_OTHER)
 
 
-def _files(captures: list[str]) -> dict[str, Path]:
-    """Return the capture of each device, named after its file where nothing else is said."""
-    files: dict[str, Path] = {}
+def _files(captures: list[str]) -> dict[str, list[str]]:
+    """Return the captures of each device, named after its file where nothing else is said."""
+    files: dict[str, list[str]] = {}
+    given: set[str] = set()
     for text in captures:
         name, equals, path = text.partition("=")
         named = bool(equals) and "/" not in name
-        place = Path(path if named else text)
-        device = name if named else place.stem
-        if not device or device in (*files, "all"):
-            fix = "name each device: NAME=FILE; join the files of one with mergecap"
+        place = path if named else text
+        device = name if named else "stdin" if place == "-" else _stem(place)
+        known = device in files and not (named and device in given)
+        if not device or device == "all" or known or place in files.get(device, []):
+            fix = "name each device: NAME=FILE; several files of one: NAME=FILE1 NAME=FILE2"
             raise InputError("no new device", field="capture", value=text, fix=fix)
-        files[device] = place
+        if named:
+            given.add(device)
+        files.setdefault(device, []).append(place)
+    if sum(paths.count("-") for paths in files.values()) > 1:
+        raise InputError("stdin can be read once", field="capture", value="-")
     return files
 
 
-def _premises(site: Path | None, dial_plan: Path | None, inside: list[str]) -> Premises:
-    """Return what is known of the customer."""
-    known = Premises() if site is None else Premises.from_site(_text(site), file=str(site))
-    if dial_plan is not None:
-        known = known.with_plan(_text(dial_plan), file=str(dial_plan))
-    return known.with_inside(inside)
+def _stem(path: str) -> str:
+    """Return the name of a capture's file, without what says how it is packed."""
+    place = Path(path)
+    return Path(place.stem).stem if place.suffix in (".gz", ".zst") else place.stem
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("not UTF-8 text", file=str(path)) from error
+def _read(device: str, paths: list[str], asked: _Asked) -> TapData:
+    """Return what the captures of a device show, having said what they lack."""
+    files = TapFiles(device, paths, block_mib=asked.block_mib, follow_s=asked.follow_s)
+    with ExitStack() as stack:
 
+        def listen(listener: Listener) -> Listening:
+            """Read SIP beside RTP where there is a second core, and enough of both."""
+            if not files.are_large or len(os.sched_getaffinity(0)) < CORES:
+                return ListeningHere(listener)
+            process = ListeningProcess(listener)
+            stack.callback(process.close)
+            return process
 
-def _read(device: str, path: Path, premises: Premises, *, show_restricted: bool) -> TapData:
-    """Return what one capture shows, having said what it lacks."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-
-        def watch(messages: Iterator[Seen], total: int) -> Iterator[Seen]:
-            return iter(progress.track(messages, total=total, description=f"{device}: SIP"))
-
+        reader = TapReader(
+            asked.premises,
+            device=device,
+            show_restricted=asked.show_restricted,
+            joining=asked.joining,
+            window_ns=asked.window_ns,
+            delay_ms=asked.delay_ms,
+            listen=listen,
+        )
         gc.disable()  # what is built is kept and has no cycles: looking for some costs a tenth
+        stack.callback(gc.enable)
         try:
-            tap = read_tap(
-                read(path),
-                premises,
-                device=device,
-                show_restricted=show_restricted,
-                watch=watch if console.is_terminal else None,
-            )
-        finally:
-            gc.enable()
+            for block in files.blocks():
+                reader.add(block)
+            tap = reader.close()
+        except KeyboardInterrupt:
+            said = f"stopped after {reader.frames} frames of {device}: nothing is shown or written"
+            typer.echo(f"probetest: {said}", err=True)
+            raise typer.Exit(EXIT_STOPPED) from None
+    where = ", ".join(paths)
     for loss in tap.losses:
-        typer.echo(f"probetest: warning: {path}: {loss}", err=True)
+        typer.echo(f"probetest: warning: {where}: {loss}", err=True)
+    for note in tap.notes:
+        typer.echo(f"probetest: note: {where}: {note}", err=True)
     for frame, why in tap.unreadable[:MAX_COMPLAINTS]:
-        typer.echo(f"probetest: warning: {path}: frame {frame}: SIP that is not: {why}", err=True)
-    if (more := len(tap.unreadable) - MAX_COMPLAINTS) > 0:
-        typer.echo(f"probetest: warning: {path}: {more} more such messages", err=True)
+        typer.echo(f"probetest: warning: {where}: frame {frame}: SIP that is not: {why}", err=True)
+    if (more := tap.waterfall.unreadable - MAX_COMPLAINTS) > 0:
+        typer.echo(f"probetest: warning: {where}: {more} more such messages", err=True)
     return tap
 
 
-def _write_parquet(folder: Path, taps: list[TapData]) -> None:
-    """Write the dataset for other engines."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot be made: {error.strerror}", file=str(folder)) from error
-    frames = {
-        "calls": call_frame(call for tap in taps for call in tap.calls),
-        "streams": stream_frame(stream for tap in taps for stream in tap.streams),
-    }
-    for name, one in frames.items():
-        with ExitStack() as stack:
-            path = folder / f"{name}.parquet"
-            try:
-                out = stack.enter_context(path.open("xb"))
-            except OSError as error:
-                raise InputError(f"not written: {error.strerror}", file=str(path)) from error
-            one.write_parquet(out)
+def _show(tables: Sequence[Table], *, as_json_: bool, as_csv_: bool) -> None:
+    """Write the tables on stdout."""
+    if as_json_:
+        shown: dict[str, Any] = {"schema": SCHEMA, **{one.key: as_json(one) for one in tables}}
+        typer.echo(json.dumps(shown, indent=1))
+    else:
+        form = as_csv if as_csv_ else as_text
+        typer.echo("\n\n".join(form(one).rstrip("\n") for one in tables))
 
 
-def _write(path: Path, content: bytes) -> None:
-    try:
-        with path.open("xb") as out:
-            out.write(content)
-    except OSError as error:
-        raise InputError(f"not written: {error.strerror}", file=str(path)) from error
+def _write(
+    files: Mapping[str, Sequence[str]],
+    taps: Sequence[TapData],
+    tables: Sequence[Table],
+    parquet: Path | None,
+    html: Path | None,
+) -> None:
+    """Write the files that were asked for."""
+    # Polars and a template engine: a third of a second that most runs need not spend.
+    from probetest.commands.analyse_files import write_page, write_parquet  # noqa: PLC0415
+
+    if parquet is not None:
+        write_parquet(parquet, taps)
+    if html is not None:
+        write_page(html, files, tables)

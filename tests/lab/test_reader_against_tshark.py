@@ -185,7 +185,7 @@ def test_snapshot_length_leaves_what_tshark_shows(tmp_path: Path) -> None:
 
 
 def test_frames_that_are_no_datagrams_are_counted_as_tshark_counts_them(tmp_path: Path) -> None:
-    """ARP and ICMP are undecoded, parts of IP packets are fragments; the numbers stay tshark's."""
+    """ARP and ICMP are undecoded, parts of IP packets are put together; numbers stay tshark's."""
     long = bytes(V4 / UDP(sport=5060, dport=5062) / Raw(bytes(1200)))
     parts = [bytes(part) for part in IP(long).fragment(800)]
     parts6 = [
@@ -202,7 +202,7 @@ def test_frames_that_are_no_datagrams_are_counted_as_tshark_counts_them(tmp_path
 
     assert datagrams.fragments == len(run.stdout.split()) == len(parts) + 2
     assert datagrams.undecoded == 2
-    assert datagrams.frame.tolist() == [len(frames)]
+    assert datagrams.frame.tolist() == [len(parts), len(parts) + 2, len(frames)]
 
 
 @pytest.mark.parametrize("container", ["pcap", "nsecpcap", "pcapng"])

@@ -142,7 +142,7 @@ def test_what_is_wrong_is_refused(capture: Path, argv: list[str]) -> None:
 def test_two_files_cannot_be_one_device(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The way out is named."""
     assert probetest(["analyse", str(capture), str(capture)]) == 2
-    assert "mergecap" in capsys.readouterr().err
+    assert "NAME=FILE1 NAME=FILE2" in capsys.readouterr().err
 
 
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,7 +164,7 @@ def test_the_guide_shows_what_is_printed(
         assert probetest(command.split()) == 0
         printed = capsys.readouterr().out.rstrip().splitlines()
         assert printed == shown.splitlines()
-    assert len(blocks) == 5
+    assert len(blocks) == 6
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """Break each observation of part C once: exactly its boxes change."""
 
+from array import array
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -12,13 +13,14 @@ from fst.verdict import propose
 from harness.records import CallOutcome, CallRecord, Direction, PortRecord, StreamRecord
 from probetest.calls.dialogs import Waterfall
 from probetest.dataset import TapData
+from probetest.invites import Invites
 from probetest.taps.bond_state import parse_proc
 
 SECOND_NS = 1_000_000_000
 HOSTS = ("probe1", "probe2")
 BOXES = [("C.1.2", host) for host in HOSTS] + [("C.2.1", host) for host in HOSTS]
 BOXES += [("C.2.2", ""), ("C.2.3", "")]
-NOTHING = Waterfall(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+NOTHING = Waterfall(*[0] * len(fields(Waterfall)))
 
 
 def call(number: int) -> CallRecord:
@@ -51,9 +53,21 @@ PORT = PortRecord(
     device="", interface=0, frames=90, sip_messages=30, rtp_packets=60, rtcp_packets=0, copies=0
 )
 CALLS = tuple(call(number) for number in (1, 2, 3))
-PROBE = ProbeData(
-    TapData("", 1, 4 * SECOND_NS, NOTHING, CALLS, (STREAM,), (PORT,), (), ()), frames=90, dropped=0
+SEEN = TapData(
+    device="",
+    from_ns=1,
+    to_ns=4 * SECOND_NS,
+    watched=((1, 4 * SECOND_NS),),
+    waterfall=NOTHING,
+    invites=Invites(array("q"), b""),
+    calls=CALLS,
+    streams=(STREAM,),
+    rtcp=(),
+    ports=(PORT,),
+    unreadable=(),
+    losses=(),
 )
+PROBE = ProbeData(SEEN, frames=90, dropped=0)
 SOUND = SpanSeen(CALLS, 90, dict.fromkeys(HOSTS, PROBE), 0, 5 * SECOND_NS)
 
 

@@ -6,12 +6,14 @@ import re
 import tomllib
 from pathlib import Path
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.dialplan import DialPlan, Global, Kind, Local
 from harness.errors import InputError
+from harness.possible_number import is_local_only, possible
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "dialplans"
 PLANS = [
@@ -105,3 +107,26 @@ def test_emergency_numbers_are_never_global(plan: DialPlan) -> None:
     found = {plan.reading(number, kind="user").rule for number in plan.emergency}
 
     assert found == {"emergency"}
+
+
+@given(
+    st.sampled_from([str(code) for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE]),
+    st.text("0123456789", min_size=1, max_size=14),
+)
+def test_possible_is_what_libphonenumber_says(code: str, national: str) -> None:
+    """Its answer depends on country and length alone, so one answer serves all of a length."""
+    number = phonenumbers.PhoneNumber(
+        country_code=int(code),
+        national_number=int(national),
+        italian_leading_zero=national.startswith("0") or None,
+        number_of_leading_zeros=len(national) - len(national.lstrip("0")) or None,
+    )
+    said = phonenumbers.is_possible_number_with_reason(number)
+    zeros_only = not national.strip("0")
+    fits = len(code + national) <= 15 and not zeros_only
+
+    if fits:
+        is_possible = said == phonenumbers.ValidationResult.IS_POSSIBLE
+        assert (possible(code + national, code) is not None) == is_possible
+        is_local = said == phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY
+        assert is_local_only(code, national) == is_local

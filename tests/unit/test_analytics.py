@@ -10,17 +10,9 @@ from functools import partial
 import polars as pl
 import pytest
 
-from harness.analytics import (
-    COLUMNS,
-    NOT_GIVEN,
-    AverageCps,
-    TopRow,
-    average_cps,
-    frame,
-    peak_cps,
-    top,
-)
+from harness.analytics import NOT_GIVEN, AverageCps, TopRow, average_cps, peak_cps, top
 from harness.buckets import NS, Group, buckets
+from harness.dataset_frames import COLUMNS, frame
 from harness.errors import InputError
 from harness.records import Direction, LookupRecord
 
@@ -206,9 +198,9 @@ def test_top_breaks_ties_by_text_and_counts_the_others() -> None:
     hour, rule = "2026-01-01T00:00:00+00:00", "e164 plus"
 
     assert top(records, "source", 3, group="hour") == (
-        TopRow(hour, ALICE, 2, 2 / 7, rule),
-        TopRow(hour, BOB, 2, 2 / 7, rule),
-        TopRow(hour, CAROL, 1, 1 / 7, rule),
+        TopRow(hour, ALICE, 2, 2 / 7, rule, tied=True),
+        TopRow(hour, BOB, 2, 2 / 7, rule, tied=True),
+        TopRow(hour, CAROL, 1, 1 / 7, rule, tied=True),
         TopRow(hour, "2 others", 2, 2 / 7, ""),
     )
     assert top(records, "source", 4, group="hour")[3].party == NOT_GIVEN

@@ -25,7 +25,7 @@ from harness.packets.frame import (
     encode_tcp,
     encode_udp,
 )
-from harness.packets.headers import BLOCK_FRAMES
+from harness.packets.layers import TOGETHER
 
 A4, B4 = Endpoint("192.0.2.1", 5060), Endpoint("198.51.100.2", 5062)
 A6, B6 = Endpoint("2001:db8::1", 5060), Endpoint("2001:db8::2", 40_000)
@@ -98,16 +98,16 @@ def test_selection_keeps_whole_rows_and_the_counts() -> None:
 
 
 @pytest.mark.parametrize("tag", [b"\x81\x00", b"\x88\xa8", b"\x91\x00"])
-@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 8])
 def test_vlan_tags_are_passed(tag: bytes, depth: int) -> None:
-    """Up to four tags of each kind are in front of the same datagram."""
+    """Up to eight tags of each kind are in front of the same datagram."""
     found = datagrams(MACS + (tag + b"\x00\x07") * depth + IPV4 + PACKET)
     assert (found.source(0), found.payload(0)) == (A4, b"abc")
 
 
-def test_fifth_vlan_tag_is_not_passed() -> None:
+def test_ninth_vlan_tag_is_not_passed() -> None:
     """The loop over tags is bounded."""
-    assert datagrams(MACS + b"\x81\x00\x00\x07" * 5 + IPV4 + PACKET).undecoded == 1
+    assert datagrams(MACS + b"\x81\x00\x00\x07" * 9 + IPV4 + PACKET).undecoded == 1
 
 
 @pytest.mark.parametrize(
@@ -242,11 +242,11 @@ def test_packet_that_is_no_datagram_is_counted(packet: bytes) -> None:
 def test_capture_of_several_blocks_keeps_its_order() -> None:
     """Frames are decoded block by block; rows and numbers go on over the border."""
     other = encode_udp(A6, B6, b"another")
-    found = datagrams(*[PACKET, b"", other] * (BLOCK_FRAMES // 2), linktype=LINKTYPE_RAW)
+    found = datagrams(*[PACKET, b"", other] * (TOGETHER // 2), linktype=LINKTYPE_RAW)
 
-    assert found.frame.tolist() == [n for n in range(1, BLOCK_FRAMES // 2 * 3 + 1) if n % 3 != 2]
-    assert found.payload_bytes.tolist() == [3, 7] * (BLOCK_FRAMES // 2)
-    assert found.undecoded == BLOCK_FRAMES // 2
+    assert found.frame.tolist() == [n for n in range(1, TOGETHER // 2 * 3 + 1) if n % 3 != 2]
+    assert found.payload_bytes.tolist() == [3, 7] * (TOGETHER // 2)
+    assert found.undecoded == TOGETHER // 2
 
 
 def test_capture_without_frames_has_no_datagrams() -> None:

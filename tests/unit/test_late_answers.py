@@ -70,3 +70,25 @@ def test_answer_in_time_is_no_failure_whatever_is_asked_next() -> None:
     found = lookups((0, "query", "enum1"), (110, "query", "enum2"), (120, "answer", "enum1"))
 
     assert not found[0].first.failed
+
+
+def test_answer_that_came_in_parts_is_an_answer() -> None:
+    """A long answer over UDP is put together, and it is seen when its last part is."""
+    payload = encode_answer(parse_query(QUERIES["enum1"]), "NXDOMAIN", ())
+    whole = encode_udp(SERVERS["enum1"], SBC, payload)
+    head, body = whole[:20], whole[20:]
+    cut = 24
+    parts = [
+        head[:2] + (20 + len(part)).to_bytes(2) + b"\x00\x09" + field + head[8:] + part
+        for part, field in ((body[:cut], b"\x20\x00"), (body[cut:], (cut // 8).to_bytes(2)))
+    ]
+    question = encode_udp(SBC, SERVERS["enum1"], QUERIES["enum1"])
+    data = encode_file_header(LINKTYPE_RAW)
+    for at_ms, frame in ((0, question), (10, parts[1]), (11, parts[0])):
+        data += encode_record(T0 + at_ms * MS, frame)
+    places = {SERVERS["enum1"]: "enum1"}
+    (found,) = read_traffic(decode(parse(data)), places, timeout_ns=TIMEOUT_MS * MS).lookups
+
+    answered = found.first.answered
+    assert answered is not None
+    assert (answered.frame, answered.at_ns) == (3, T0 + 11 * MS)

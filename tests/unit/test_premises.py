@@ -32,6 +32,15 @@ def test_networks_come_from_the_site_and_from_the_command_line() -> None:
     ]
 
 
+def test_whom_to_trust_comes_from_the_site_and_from_the_command_line() -> None:
+    """Without any everybody is trusted."""
+    text = PLAN + '[[sites]]\ntrusted = ["192.0.2.0/25"]\n'
+    found = Premises.from_site(text).with_trusted(["198.51.100.7"])
+
+    assert [str(one) for one in found.trusted] == ["192.0.2.0/25", "198.51.100.7/32"]
+    assert Premises.from_site(SITE).trusted == ()
+
+
 def test_a_dial_plan_can_be_given_alone() -> None:
     """It replaces that of the site."""
     text = (FIXTURES / "dialplans" / "fr.toml").read_text()
@@ -47,6 +56,7 @@ def test_a_dial_plan_can_be_given_alone() -> None:
         (PLAN + "sites = [1]", "dial_plan"),
         (PLAN + '[[sites]]\ninside = "192.0.2.0/24"', "sites.0.inside"),
         (PLAN + '[[sites]]\ninside = ["192.0.2.1/24"]', "sites.0.inside"),
+        (PLAN + "[[sites]]\ntrusted = [7]", "sites.0.trusted"),
         (PLAN + '[[sites]]\n[sites.numbers]\nplain = ["12"]', ""),
         (PLAN + '[[sites]]\n[sites.numbers]\nplain = ["x"]', "sites.0.numbers.plain"),
         (PLAN + "[[sites]]\n[sites.numbers]\nplain = [7]", "sites.0.numbers.plain"),

@@ -4,11 +4,22 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
+import polars as pl
 import pytest
 
-from harness.analytics import CALL_COLUMNS, STREAM_COLUMNS, call_frame, stream_frame
 from harness.buckets import Group
+from harness.dataset_columns import SCHEMA, TABLES
+from harness.dataset_frames import (
+    call_frame,
+    parquet,
+    port_frame,
+    rtcp_frame,
+    schema,
+    stream_frame,
+    waterfall_frame,
+)
 from harness.errors import InputError
 from harness.premises import Premises
 from harness.view_page import pictures, render
@@ -16,6 +27,8 @@ from harness.views import Column, Table, View, as_csv, as_json, as_text, moment
 from probetest.dataset import TapData, read_tap
 from probetest.summary import VIEWS, summary, table
 from tests.sip_wire import ALICE, BOB, CAROL, CARRIER, PHONE, SBC, Leg, Tape, dialog, rtp
+
+ROOT = Path(__file__).parents[2]
 
 
 def taps() -> tuple[TapData, ...]:
@@ -94,7 +107,7 @@ def test_the_waterfall_has_a_column_a_device() -> None:
     waterfall, ports = summary(TAPS)
 
     assert waterfall.rows[0] == ("", "Frames", 38, 7)
-    assert waterfall.rows[-1] == ("=", "Calls", 4, 1)
+    assert waterfall.rows[-2] == ("=", "Calls", 4, 1)
     assert [row[:3] for row in ports.rows] == [("probe1", 0, 38), ("probe2", 0, 7)]
 
 
@@ -129,7 +142,7 @@ def test_the_page_is_whole_and_runs_nothing() -> None:
 
     assert "<script" not in page
     assert not re.search(r"\b(?:src|href)=|https?://|@import|url\(", page)
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 7
     assert page.count("<section>") == len(tables) + 1
     assert page == render(hostile, [(hostile, hostile)], [*tables, odd])
 
@@ -155,13 +168,32 @@ def test_pictures_show_each_bucket_on_one_scale() -> None:
 
 
 def test_frames_for_other_engines_have_the_documented_columns() -> None:
-    """The same columns, with calls or without."""
+    """The same columns and types, with rows or without, and all of them in the guide."""
     calls = [call for tap in TAPS for call in tap.calls]
     streams = [stream for tap in TAPS for stream in tap.streams]
+    ports = [port for tap in TAPS for port in tap.ports]
+    guide = (ROOT / "docs" / "dataset.md").read_text(encoding="utf-8")
 
-    assert dict(call_frame(calls).schema) == dict(call_frame([]).schema) == CALL_COLUMNS
-    assert dict(stream_frame(streams).schema) == STREAM_COLUMNS
+    assert dict(call_frame(calls).schema) == dict(call_frame([]).schema) == schema("calls")
+    assert dict(stream_frame(streams).schema) == schema("streams")
+    assert dict(rtcp_frame([]).schema) == schema("rtcp")
+    assert dict(port_frame(ports).schema) == schema("ports")
+    assert dict(waterfall_frame([("a", 1, "calls")]).schema) == schema("waterfall")
     assert call_frame(calls)["duration_ns"].to_list() == [1_000_000_000] * 5
+    for name, fields in TABLES.items():
+        assert f"## {name}.parquet\n" in guide
+        for one in fields:
+            cells = (f"`{one.name}`", one.kind, one.unit, one.words, one.null)
+            assert f"| {' | '.join(cells)} |".replace("  ", " ") in guide.replace("  ", " ")
+    assert f"Schema version: {SCHEMA}" in guide
+
+
+def test_a_parquet_file_says_what_it_holds() -> None:
+    """Its table and the version of the schema, for who reads it in a year."""
+    content = io.BytesIO(parquet("calls", call_frame([])))
+    about = pl.read_parquet_metadata(content)
+
+    assert (about["fst.table"], about["fst.schema"]) == ("calls", str(SCHEMA))
 
 
 def test_no_frames_give_empty_views() -> None:

@@ -5,7 +5,16 @@ import pytest
 from harness.errors import InputError
 from harness.packets.capture import LINKTYPE_RAW, encode_file_header, encode_record, parse
 from harness.packets.frame import ACK, FIN, RST, SYN, Endpoint, decode, encode_tcp, encode_udp
-from harness.packets.tcp_stream import MAX_STREAM_BYTES, Gap, Piece, Stream, reassemble
+from harness.packets.tcp_stream import (
+    MAX_STREAM_BYTES,
+    Delivery,
+    Gap,
+    Limits,
+    Piece,
+    Stream,
+    TcpStreams,
+    reassemble,
+)
 
 CLIENT, SERVER = Endpoint("127.0.0.1", 40_000), Endpoint("127.0.0.2", 5060)
 ISN = 2**32 - 5  # the numbers turn after the fourth byte
@@ -151,3 +160,131 @@ def test_stream_is_not_longer_than_its_limit() -> None:
     steps = [START, data(0, b"abc"), data(3, b"defg"), data(7, b"h")]
     (found,) = streams(*map(packet, steps), limit_bytes=6)
     assert (found.data, found.gap) == (b"abc", Gap(3, None, 3, "longer than 6 bytes"))
+
+
+SECOND = 1_000_000_000
+Timed = tuple[float, Step]  # seconds after the start of the capture
+
+
+def fed(streams: TcpStreams, *steps: Timed) -> list[Delivery]:
+    """Return what is known after these segments."""
+    records = (encode_record(int(at * SECOND), packet(step)) for at, step in steps)
+    capture = parse(encode_file_header(LINKTYPE_RAW) + b"".join(records))
+    return list(streams.feed(decode(capture)))
+
+
+def told(deliveries: list[Delivery]) -> list[tuple[int, bytes, bool, bool]]:
+    """Return offset, bytes, whether something is missing before them, and whether it ended."""
+    return [(one.offset_bytes, one.data, bool(one.gap), one.ended) for one in deliveries]
+
+
+def test_bytes_are_given_once_all_before_them_are_there() -> None:
+    """Each with the frame and time that brought it, and when its turn came."""
+    streams = TcpStreams()
+    first = fed(streams, (0, START), (1, data(0, b"abc")), (2, data(6, b"ghi")))
+    second = fed(streams, (3, data(3, b"def")), (4, data(9, b"j")))
+
+    assert told(first) == [(0, b"abc", False, False)]
+    assert told(second) == [
+        (3, b"def", False, False),
+        (6, b"ghi", False, False),
+        (9, b"j", False, False),
+    ]
+    assert [one.at_ns // SECOND for one in second] == [3, 2, 4]
+    assert [one.ready_ns // SECOND for one in second] == [3, 3, 4]
+    assert {one.stream for one in first + second} == {first[0].stream}
+    assert first[0].stream.from_start
+    assert told(list(streams.close())) == [(10, b"", False, True)]
+
+
+def test_missing_segment_is_given_up_after_a_while_and_told() -> None:
+    """What waited behind it is given; it goes on from there."""
+    streams = TcpStreams()
+    assert told(fed(streams, (0, START), (1, data(0, b"abc")), (2, data(5, b"fgh")))) == [
+        (0, b"abc", False, False)
+    ]
+    (late,) = fed(streams, (12.5, data(8, b"i")))[:1]
+
+    assert (late.offset_bytes, late.data, late.ready_ns) == (5, b"fgh", 12 * SECOND)
+    assert late.gap == Gap(3, 2, 3, "a segment was not captured")
+    assert told(fed(streams, (13, data(3, b"de")), (14, data(9, b"j")))) == [
+        (9, b"j", False, False)
+    ]
+
+
+def test_missing_segment_is_given_up_when_another_connection_shows_the_time() -> None:
+    """Nothing more has to come on the same one."""
+    streams = TcpStreams()
+    fed(streams, (0, START), (1, data(4, b"x")))
+    elsewhere = encode_tcp(SERVER, CLIENT, b"", sequence=1, acknowledgement=0, flags=ACK)
+    capture = parse(encode_file_header(LINKTYPE_RAW) + encode_record(60 * SECOND, elsewhere))
+    assert told(list(streams.feed(decode(capture)))) == [(4, b"x", True, False)]
+
+
+def test_what_waits_is_bounded() -> None:
+    """More than the limit behind a gap, and the gap is given up at once."""
+    streams = TcpStreams(Limits(waiting_bytes=500))  # of which each segment takes 200 and its bytes
+    found = fed(streams, (0, START), *((1, data(place, b"12345")) for place in (5, 10, 15)))
+    assert told(found) == [(place, b"12345", place == 5, False) for place in (5, 10, 15)]
+
+
+@pytest.mark.parametrize("flags", [FIN | ACK, RST])
+def test_end_is_told_once(flags: int) -> None:
+    """A FIN ends a stream when all before it is there; a reset ends it at once."""
+    streams = TcpStreams()
+    found = fed(streams, (0, START), (1, data(0, b"abc")), (2, (ISN + 4, flags, b"")))
+    assert told(found) == [(0, b"abc", False, False), (3, b"", False, True)]
+    assert told(fed(streams, (3, data(0, b"abc")), (4, (ISN + 4, flags, b"")))) == []
+    assert list(streams.close()) == []
+
+
+def test_fin_with_the_last_bytes_ends_behind_them() -> None:
+    """A FIN may carry bytes, and come before those in front of it."""
+    found = fed(TcpStreams(), (0, START), (1, (ISN + 4, FIN, b"def")), (2, data(0, b"abc")))
+    assert told(found) == [
+        (0, b"abc", False, False),
+        (3, b"def", False, False),
+        (6, b"", False, True),
+    ]
+
+
+def test_new_connection_on_the_same_ports_is_another_stream() -> None:
+    """The first one ends, with what it missed."""
+    streams = TcpStreams()
+    found = fed(streams, (0, START), (1, data(2, b"c")), (2, (77, SYN, b"")), (3, (78, ACK, b"x")))
+    assert told(found) == [(2, b"c", True, False), (3, b"", False, True), (0, b"x", False, False)]
+    assert [one.stream.number for one in found] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("steps", "quiet"), [((), 7_201), (((2, (ISN + 4, FIN, b"")),), 123)])
+def test_idle_connection_is_forgotten(steps: tuple[Timed, ...], quiet: int) -> None:
+    """After the time in which keep-alives come, or soon when it has ended."""
+    streams = TcpStreams()
+    fed(streams, (0, START), (1, data(0, b"abc")), *steps)
+    found = fed(streams, (2 + quiet, data(3, b"more")))
+    assert found[-1].data == b"more"
+    assert (found[-1].stream.number, found[-1].stream.from_start) == (1, False)
+
+
+def test_number_of_connections_is_bounded() -> None:
+    """The one that was quiet for longest goes first."""
+    streams = TcpStreams(Limits(directions=2))
+    for port in (1, 2, 3):
+        segment = encode_tcp(
+            Endpoint("192.0.2.1", port), SERVER, b"x", sequence=1, acknowledgement=0, flags=ACK
+        )
+        capture = parse(encode_file_header(LINKTYPE_RAW) + encode_record(port, segment))
+        found = list(streams.feed(decode(capture)))
+    assert [(one.stream.source.port, one.ended) for one in found] == [(1, True), (3, False)]
+    assert len(list(streams.close())) == 2
+
+
+def test_stream_that_is_not_wanted_is_given_no_more() -> None:
+    """Neither its bytes nor its end; another connection on the same ports is."""
+    streams = TcpStreams()
+    (first,) = fed(streams, (0, START), (1, data(0, b"abc")), (1, data(9, b"j")))
+    streams.forget(first.stream)
+    assert fed(streams, (2, data(3, b"def")), (3, (ISN + 7, FIN, b""))) == []
+    assert told(fed(streams, (4, (5, SYN, b"")), (5, (6, ACK, b"new")))) == [
+        (0, b"new", False, False)
+    ]

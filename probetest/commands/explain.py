@@ -1,0 +1,93 @@
+"""The command `probetest explain`: why one call was counted, and whose call it is."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from harness.errors import InputError
+from harness.packets.blocks import Block
+from harness.premises import DialledBy
+from harness.views import moment
+from probetest.calls.joining import X_CID, Joining
+from probetest.commands.place import premises
+from probetest.commands.tap_files import BLOCK_MIB, TapFiles
+from probetest.explain import explain
+from probetest.explain_text import as_text, as_values
+
+EXIT_OTHER = 3
+EPILOG = "Example: probetest explain tap.pcap 3848276298220188511@192.0.2.10 --site site.toml"
+MS = 1_000_000
+
+DestName = Literal["ruri", "to"]
+
+
+def explain_command(  # noqa: PLR0913 - each option is a parameter
+    capture: Annotated[
+        str, typer.Argument(help="pcap or pcapng, plain, gzip or Zstandard; it is read twice.")
+    ],
+    call_id: Annotated[str, typer.Argument(help="Call-ID, or its first characters.")],
+    *,
+    site: Annotated[Path | None, typer.Option(help="Site file: dial plan, own numbers.")] = None,
+    dial_plan: Annotated[Path | None, typer.Option(help="Dial plan (TOML).")] = None,
+    inside: Annotated[list[str] | None, typer.Option(metavar="NET", help="Own network.")] = None,
+    trusted: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NET", help="Whose asserted identities count; default: everybody's."),
+    ] = None,
+    dest: Annotated[
+        DestName, typer.Option(help="Who was dialled: the Request-URI, or To (access line).")
+    ] = "ruri",
+    zone: Annotated[str, typer.Option(help="Of all times, such as Europe/London.")] = "UTC",
+    show_restricted: Annotated[
+        bool, typer.Option(help="Name callers who asked not to be.")
+    ] = False,
+    join_header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Header that the legs of a call share, such as X-CID."),
+    ] = None,
+    join_by_sdp: Annotated[
+        bool, typer.Option(help="Legs with the same SDP origin are of one call.")
+    ] = True,
+    window_ms: Annotated[
+        float, typer.Option(min=0, max=400, help="The tap's copies lie at most this far apart.")
+    ] = 10.0,
+    block_mib: Annotated[int, typer.Option(min=1, max=1024, help="Read so much at a time.")] = (
+        BLOCK_MIB
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Show why a call was counted as it was: its messages, its parties, its legs, its media.
+
+    Every number has the header that named it, the rule that read it, and what else was there.
+    Exit 3 when the capture is damaged or incomplete: what was read is shown, the rest is named.
+    """
+    moment(0, zone)  # refuses an unknown zone before the work
+    if not Path(capture).is_file():
+        fix = "explain reads it twice: save a pipe to a file first"
+        raise InputError("no file", field="CAPTURE", value=capture, fix=fix)
+    place = replace(premises(site, dial_plan, inside or (), trusted or ()), dialled=DialledBy(dest))
+
+    def reading() -> Iterable[Block]:
+        return TapFiles("", [capture], block_mib=block_mib).blocks()
+
+    found = explain(
+        reading,
+        call_id,
+        place,
+        show_restricted=show_restricted,
+        window_ns=round(window_ms * MS),
+        joining=Joining((*X_CID, *(join_header or ())), by_origin=join_by_sdp),
+    )
+    if as_json:
+        values = as_values(found, zone, show_restricted=show_restricted)
+        typer.echo(json.dumps(values, indent=1))
+    else:
+        typer.echo(as_text(found, zone, show_restricted=show_restricted), nl=False)
+    for loss in found.losses:
+        typer.echo(f"probetest: warning: {capture}: {loss}", err=True)
+    if found.losses:
+        raise typer.Exit(EXIT_OTHER)
