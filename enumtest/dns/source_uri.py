@@ -57,7 +57,12 @@ class SourceOption:
             raise InputError(why, field="source", value=self.uri, fix="write sip:+E164@host")
         if not 0 <= self.code <= MAX_CODE:
             raise InputError(f"not 0 to {MAX_CODE}", field="source option code", value=self.code)
-        if len(self.uri.encode("utf-8", "surrogatepass")) > MAX_URI_OCTETS:
+        try:
+            octets = self.uri.encode()
+        except UnicodeEncodeError as error:
+            why = "not text that can be sent"
+            raise InputError(why, field="source", value=self.uri) from error
+        if len(octets) > MAX_URI_OCTETS:
             raise InputError(f"longer than {MAX_URI_OCTETS} octets", field="source", value=self.uri)
 
     @property
@@ -95,7 +100,7 @@ def party(uri: str) -> str:
 
 def encode(option: SourceOption) -> bytes:
     """Return the data of *option*, without code and length."""
-    uri = option.uri.encode("utf-8", "surrogatepass")
+    uri = option.uri.encode()
     return _VERSION + uri + b"\x00" if option.framing is Framing.VERSION_NUL else uri
 
 

@@ -182,8 +182,8 @@ def _one_by_one(
             place[number] = highest + step
             highest = max(highest, highest + step)
         elif value == expecting:
-            base = (highest // _TURN + 2) * _TURN + value
-            place[number] = highest = base
+            place[number] = highest = (highest // _TURN + 2) * _TURN + value
+            base = highest - 1  # the odd one before it was the first
             restarted[number] = True
             expecting = NO_NUMBER
             restarts += 1

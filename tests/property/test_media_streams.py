@@ -1,11 +1,12 @@
 """Whatever comes: a stream's figures are those of a receiver that takes packet by packet."""
 
+import os
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from harness.packets.frame import Datagrams, Endpoint, decode
@@ -18,8 +19,12 @@ from tests.rfc3550 import Receiver
 from tests.sip_wire import SBC, START_NS, Tape, rtp, sdp
 
 MANY = settings(
-    deadline=None, max_examples=1000, phases=(Phase.explicit, Phase.generate)
-)  # a busy machine is not a bug
+    deadline=None,  # a busy machine is not a bug
+    max_examples=10_000 if os.environ.get("PROBE_SOAK") else 200,
+    phases=(Phase.explicit, Phase.generate),
+)
+STEP = (160, 20_000)
+AGAIN_AFTER_RESTART = [(0, 1, *STEP), (0, 64_999, *STEP), (0, 65_000, *STEP), (0, 64_999, *STEP)]
 HERE, THERE = Endpoint("192.0.2.10", 40_000), Endpoint("192.0.2.20", 50_000)
 CLASSES = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 10**9))
 
@@ -110,6 +115,7 @@ def held(ours: StreamRecord, theirs: Receiver) -> None:
 
 
 @MANY
+@example(AGAIN_AFTER_RESTART)
 @given(traffic())
 def test_every_figure_is_that_of_a_receiver(packets: list[Packet]) -> None:
     """Loss, runs of it, late, repeated and odd packets, restarts and jitter (A.1, A.3, A.8)."""

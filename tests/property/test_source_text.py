@@ -1,6 +1,6 @@
 """What holds for every calling number on the wire, whatever a peer put there."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from enumtest.dns.message import Edns, encode_query, parse_query
@@ -31,13 +31,14 @@ def test_any_options_are_one_caller_or_none_or_refused(found: list[tuple[int, by
     assert option is None or (option.code, encode(option)) in found
 
 
+@example(user="\ud800", framed=(Framing.RAW, 4))  # half a character: it cannot be sent
 @given(user=users, framed=framings)
 def test_every_uri_is_the_same_behind_every_framing(user: str, framed: tuple[Framing, int]) -> None:
     """Written into a query and read again, over a whole message."""
     try:
         option = SourceOption(f"sip:{user}@a.example", *framed)
         query = parse_query(encode_query(1, "1.e164.arpa", source=option))
-    except (InputError, UnicodeEncodeError):
+    except InputError:
         return
     assert source_uri(query) == option.uri
     assert query.edns is not None
