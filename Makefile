@@ -77,6 +77,7 @@ soak: peers $(VENV)/installed-test
 	HASYNC_SOAK=$(KILLS) $(BIN)/python -m pytest tests/fault --ignore tests/fault/test_killed_runs.py
 	FST_SOAK=1 $(BIN)/python -m pytest tests/fault/test_killed_runs.py
 	ENUM_SOAK=1 $(BIN)/python -m pytest tests/mutants/test_judge_false_alarms.py tests/mutants/test_judge_mutants.py
+	PROBE_SOAK=1 $(BIN)/python -m pytest tests/property/test_capture_fuzz.py tests/property/test_media_streams.py
 KILLS ?= 2000
 
 # docs/fault-table.md from a real run of the faults, as root: some ten minutes.
