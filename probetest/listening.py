@@ -101,7 +101,8 @@ class Listener:
                 self._witness(seen)
             self._by_interface[seen.interface] += 1
             gist = seen.gist
-            self._cut += gist is not None and Defect.INCOMPLETE in seen.defects
+            if seen.defects:  # few have any
+                self._cut += gist is not None and Defect.INCOMPLETE in seen.defects
             if gist is not None and gist.body and not seen.copy:
                 call_id = legible(gist.call_id)
                 announced += [

@@ -10,23 +10,27 @@ child that ends before its time is an error, never a shorter result.
 
 import gc
 import signal
+from dataclasses import fields
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
-from types import MappingProxyType
+from operator import attrgetter
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from harness.errors import ToolError
-from harness.packets.frame import Datagrams
+from harness.packets.frame import Datagrams, Endpoint
+from harness.records import CallRecord
 from probetest.duplicates import Copies
 from probetest.listening import Heard, Listener
 from probetest.media.announcements import Announcement
+from probetest.sip.sdp import Media
 
 _WAIT_S = 10.0  # for a child to end that was told to
 
 
 class ListeningProcess:
-    """A `Listener` in a child; a context manager."""
+    """A `Listener` in a child; `closed_after` ends it with a block of code."""
 
     def __init__(self, listener: Listener) -> None:
         """Start the child, which takes *listener* over."""
@@ -64,6 +68,18 @@ class ListeningProcess:
         if self._child.is_alive():
             self.kill()
 
+    def closed_after(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the child after a block of code: at once where that failed, or Ctrl-C was pressed."""
+        del error, trace
+        if kind is not None:
+            self.kill()  # what it would still say is not wanted
+        self.close()
+
     def kill(self) -> None:
         """End the child at once, whatever it does."""
         self._child.kill()
@@ -83,7 +99,10 @@ class ListeningProcess:
 
     def _ended(self) -> ToolError:
         self._child.join(_WAIT_S)
-        return ToolError(f"the process that reads SIP ended early: {self._child.exitcode}")
+        code = self._child.exitcode
+        why = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        fix = "was there memory left? (dmesg); with a smaller --block-mib it needs less"
+        return ToolError(f"the process that reads SIP ended early, {why}: no result; {fix}")
 
 
 def _listen(listener: Listener, pipe: Connection, theirs: Connection) -> None:
@@ -112,4 +131,16 @@ def _made(table: dict[Any, Any]) -> MappingProxyType[Any, Any]:
     return MappingProxyType(table)
 
 
+def _sent_as_values(kind: type[Any]) -> None:
+    """Have instances of a dataclass sent as their values: by name it takes five times as long."""
+    values = attrgetter(*(one.name for one in fields(kind)))
+
+    def reduced(one: object) -> tuple[Any, ...]:
+        return kind, values(one)
+
+    ForkingPickler.register(kind, reduced)
+
+
 ForkingPickler.register(MappingProxyType, _reduced)  # the codecs of an announcement
+for _kind in (Announcement, CallRecord, Endpoint, Media):  # there are thousands of each
+    _sent_as_values(_kind)

@@ -4,6 +4,7 @@ from harness.errors import InputError
 from harness.records import CallOutcome, CallRecord, legible
 from probetest.calls.call import Call
 from probetest.calls.parties import PartyReader
+from probetest.calls.party_headers import asked_in
 from probetest.calls.use import FAILURE, REDIRECTION
 from probetest.calls.way import way
 from probetest.sip.message import parse
@@ -17,20 +18,26 @@ def call_record(call: Call, parties: PartyReader, *, device: str = "") -> CallRe
     Raises:
         InputError: a call without the INVITE that opened it (`partial`) has no parties.
     """
-    invite, seen, final = call.first.message, call.first.seen, call.final
-    if invite is None:
-        raise InputError("no INVITE", field="call", value=call.first.gist.call_id)
+    first, seen, final = call.first, call.first.seen, call.final
+    said = asked_in(seen)
+    if said is None:
+        raise InputError("no INVITE", field="call", value=first.gist.call_id)
     client = seen.source.address
-    found = parties.decide(invite, client, call.dialled.message)
+    longest = None if call.dialled is first else asked_in(call.dialled.seen)
+    found = parties.decide_asked(said, client, longest)
     source, dialled, original = found.source, found.destination, found.called.original
     direction, rule = way((client, seen.destination.address), found, parties.premises)
     outcome, target = _outcome(call, parties, dialled.text)
     answered = final.at_ns if final is not None and final.status < REDIRECTION else None
-    onward = (*(hop.seen.frame for hop in call.hops), *(leg.first.seen.frame for leg in call.legs))
+    frames = [seen.frame]
+    frames += [hop.seen.frame for hop in call.hops]
+    frames += [leg.first.seen.frame for leg in call.legs]
+    if final is not None:
+        frames.append(final.frame)
     return CallRecord(
         at_ns=seen.at_ns,
         frame=seen.frame,
-        call_id=legible(invite.call_id),
+        call_id=legible(first.gist.call_id),
         source=source.text,
         source_rule=source.rule,
         destination=dialled.text,
@@ -40,7 +47,7 @@ def call_record(call: Call, parties: PartyReader, *, device: str = "") -> CallRe
         outcome=outcome,
         target=target,
         status=0 if final is None else final.status,
-        frames=(seen.frame, *onward, *(() if final is None else (final.frame,))),
+        frames=tuple(frames),
         device=device,
         client=client,
         answered_ns=answered,
@@ -80,9 +87,11 @@ def _outcome(call: Call, parties: PartyReader, dialled: str) -> tuple[CallOutcom
     if status >= FAILURE:
         given_up = status == REQUEST_TERMINATED
         return (CallOutcome.CANCELLED if given_up else CallOutcome.REFUSED), ""
+    if not call.legs:
+        return CallOutcome.ANSWERED, ""
     answered = [leg for leg in call.legs if leg.final and leg.final.status < REDIRECTION]
-    messages = [leg.first.message for leg in answered or call.legs]
-    every = (parties.decide(one) for one in messages if one is not None)
+    messages = [asked_in(leg.first.seen) for leg in answered or call.legs]
+    every = (parties.decide_asked(one) for one in messages if one is not None)
     targets = {one.destination.text for one in every}
     if len(targets) != 1:
         return CallOutcome.ANSWERED, ""

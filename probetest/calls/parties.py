@@ -87,13 +87,18 @@ class PartyReader:
         Raises:
             InputError: a response, which names no caller.
         """
-        found = self.decide_asked(asked(invite), client)
-        if longest is None or longest is invite:
-            return found
-        return Parties(found.calling, self.decide_asked(asked(longest), client).called)
+        other = None if longest is None or longest is invite else asked(longest)
+        return self.decide_asked(asked(invite), client, other)
 
-    def decide_asked(self, said: Asked, client: str = "") -> Parties:
-        """Return the parties that the headers of an INVITE name; see `decide`."""
+    def decide_asked(self, said: Asked, client: str = "", longest: Asked | None = None) -> Parties:
+        """Return the parties that the headers of INVITEs name; see `decide`."""
+        found = self._decided(said, client)
+        if longest is None:
+            return found
+        return Parties(found.calling, self._decided(longest, client).called)
+
+    def _decided(self, said: Asked, client: str) -> Parties:
+        """Return the parties that the headers of one INVITE name."""
         trusted = self.premises.trusted
         believed = trust(client, trusted) if trusted else Trust.ANYBODY
         try:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from harness.dialled import pieces
 from harness.errors import InputError
 from probetest.sip.message import SipMessage
+from probetest.sip.seen import Seen
 
 ASSERTED, REMOTE, PREFERRED = "P-Asserted-Identity", "Remote-Party-ID", "P-Preferred-Identity"
 CALLED_PARTY, DIVERSION, HISTORY = "P-Called-Party-ID", "Diversion", "History-Info"
@@ -21,6 +22,12 @@ _SIDES |= dict.fromkeys((ASSERTED, REMOTE, PREFERRED, PRIVACY), "caller")
 _SIDES |= dict.fromkeys((CALLED_PARTY, DIVERSION, HISTORY), "called")
 _CREDENTIALS = ("Authorization", "Proxy-Authorization")
 _USERNAME = re.compile(r'(?:\A|[\s,])username[ \t]*=[ \t]*"((?:[^"\\]|\\.)*+)"', re.IGNORECASE)
+_NAMES = {name.lower().encode(): name for name in _SIDES} | {b"f": FROM, b"t": TO}
+_INVITE = re.compile(rb"INVITE ([^ \r\n]+) SIP/2\.0\r\n")
+_NAMING = re.compile(  # a header that names somebody, or a line that goes on
+    rb"\r\n(?:(" + b"|".join(map(re.escape, _NAMES)) + rb")[ \t]*+:([^\r\n]*+)|[ \t])",
+    re.IGNORECASE,
+)
 
 Lines = tuple[tuple[str, str], ...]  # name and value of each, in the order sent
 
@@ -60,6 +67,43 @@ def asked(invite: SipMessage) -> Asked:
             case _:
                 called.append(line)
     return Asked(invite.request_uri, sender, to, tuple(callers), tuple(called))
+
+
+def asked_in(seen: Seen) -> Asked | None:
+    """Return what an INVITE says of its parties as `asked` would, or None when it does not read.
+
+    Raises:
+        InputError: a response.
+    """
+    if found := None if seen.defects else _asked_plainly(seen.data):
+        return found
+    message = seen.message
+    return None if message is None else asked(message)
+
+
+def _asked_plainly(data: bytes) -> Asked | None:
+    """Return what an INVITE without defects says, or None when it is to be read whole."""
+    first = _INVITE.match(data)
+    end = data.find(b"\r\n\r\n")
+    if first is None or end < 0 or data.count(b"\n", 0, end) != data.count(b"\r\n", 0, end):
+        return None
+    sender = to = ""
+    callers, called = [], []
+    for found in _NAMING.finditer(data, first.end() - 2, end + 2):
+        if found[1] is None:  # a folded line, which may belong to one of them
+            return None
+        name, value = _NAMES[found[1].lower()], found[2].decode().strip(" \t")
+        if name == FROM:
+            sender = _untagged(value)
+        elif name == TO:
+            to = _untagged(value)
+        elif _SIDES[name] == "called":
+            called.append((name, value))
+        else:
+            callers.append((name, value))
+            if name == PRIVACY and "history" in value.lower():
+                called.append((name, value))
+    return Asked(first[1].decode(), sender, to, tuple(callers), tuple(called))
 
 
 def values(lines: Lines, name: str) -> tuple[str, ...]:

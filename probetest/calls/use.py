@@ -6,6 +6,7 @@
 
 A use that is over and has been quiet for 32 s is closed, a pending one after 10 minutes (an hour,
 once it rang), one that is alive after 4 hours; what comes later with the same Call-ID is a new use.
+One whose last attempt was challenged waits 10 minutes too: a person may be asked for a password.
 So is an INVITE without a To tag after the last BYE, and one that was sent before and acknowledged:
 a capture that was replayed in a loop.
 
@@ -129,6 +130,11 @@ class Use:
         """Say whether nothing waits and nothing lives."""
         return not self._pending and not self._alive
 
+    @property
+    def _is_challenged(self) -> bool:
+        """Say whether the last attempt was challenged, so that another may follow (22.2)."""
+        return bool(self.invites) and self.invites[-1].gist.number in self.challenged
+
     def is_past(self, at_ns: int) -> bool:
         """Say whether it was quiet for so long before *at_ns* that it is closed."""
         quiet_ns = at_ns - self.last_ns
@@ -138,7 +144,7 @@ class Use:
             return quiet_ns > ALIVE_NS
         if self._pending:
             return quiet_ns > (RINGING_NS if self.responses else PENDING_NS)
-        return True
+        return not self._is_challenged or quiet_ns > PENDING_NS
 
     def is_again(self, seen: Seen, gist: Brief) -> bool:
         """Say whether an INVITE without a To tag cannot be part of this use any more."""

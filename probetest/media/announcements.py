@@ -76,10 +76,14 @@ def place_key(address: bytes, port: int) -> int:
     return number if len(address) == 4 else number | _V6  # noqa: PLR2004 - bytes of IPv4
 
 
-@lru_cache(maxsize=65_536)  # a phone is announced in each of its calls
 def key_of(place: Endpoint) -> int:
     """Return the number of a place."""
-    return place_key(ipaddress.ip_address(place.address).packed, place.port)
+    return _address_key(place.address) | place.port
+
+
+@lru_cache(maxsize=65_536)  # each call has ports of its own, but of few addresses
+def _address_key(address: str) -> int:
+    return place_key(ipaddress.ip_address(address).packed, 0)
 
 
 def _moment(one: Announcement) -> int:

@@ -17,6 +17,7 @@ from probetest.media.stream_table import Columns, StreamTable
 from probetest.sip.sdp import EVENT, Codec, codec
 
 SOUND, NOISE, TELEPHONE_EVENT = 0, 1, 2
+SDP = "SDP"  # of the place a stream goes to: the best rule
 TYPES = 128
 _FIRST_DYNAMIC = 96  # RFC 3551 section 3
 _NOISE = "cn"  # comfort noise (RFC 3389), in lower case
@@ -48,21 +49,33 @@ class Meanings:
 
     def join(self, table: StreamTable, streams: Ints, announced: Announcements) -> None:
         """Look for what was announced where new streams go to, or come from."""
-        for stream in announced_ports(table, streams, announced).tolist():
-            to, origin = self.keys(table, stream)
-            at_ns = int(table.columns["first_ns"][stream])
+        streams = announced_ports(table, streams, announced)
+        own = table.addresses[streams], table.sessions[streams], table.columns["first_ns"][streams]
+        rows = zip(streams.tolist(), *(column.tolist() for column in own), strict=True)
+        joined = []
+        for stream, addresses, session, at_ns in rows:
+            to, origin = self._keys(addresses, session)
             if found := announced.at(to, at_ns):
-                self.known[stream] = Known(found, "SDP")
+                self.known[stream] = Known(found, SDP)
             elif found := announced.at(origin, at_ns):
                 self.known[stream] = Known(found, "SDP of its source")
             else:
                 continue
-            table.columns["announced"][stream] = True
+            joined.append(stream)
+        table.columns["announced"][joined] = True
+
+    def join_again(self, table: StreamTable, announced: Announcements) -> None:
+        """Look again, once all was announced: SDP over TCP waits for what is missing before it."""
+        unsure = [stream for stream, known in self.known.items() if known.rule != SDP]
+        unknown = np.flatnonzero(~table.columns["announced"][: len(table)])
+        self.join(table, np.concatenate((np.array(unsure, np.int64), unknown)), announced)
 
     def keys(self, table: StreamTable, stream: int) -> tuple[int, int]:
         """Return the keys of the places a stream goes to and comes from."""
-        session = int(table.sessions[stream])
-        source, destination = self._places.ends(int(table.addresses[stream]))
+        return self._keys(int(table.addresses[stream]), int(table.sessions[stream]))
+
+    def _keys(self, addresses: int, session: int) -> tuple[int, int]:
+        source, destination = self._places.ends(addresses)
         return place_key(destination, session >> 32 & 0xFFFF), place_key(source, session >> 48)
 
     def of(self, table: StreamTable, runs: Runs, announced: Announcements) -> Numbers:
@@ -143,7 +156,7 @@ class Meanings:
         found = None if known is None else known.announcement.media.codecs.get(kind)
         if known is not None and found is None:  # a re-INVITE may have brought it
             to, origin = self.keys(table, stream)
-            later = announced.at(to if known.rule == "SDP" else origin, int(runs.at_ns[run]))
+            later = announced.at(to if known.rule == SDP else origin, int(runs.at_ns[run]))
             found = None if later is None else later.media.codecs.get(kind)
         if found is None:
             found = self._codecs[kind]

@@ -37,6 +37,7 @@ _MS = 1_000_000
 _DIGITS = 6  # of a millisecond: where a block ends changes what is behind them
 _CLOCK_MS = 1000.0  # of steps, below which nothing is said of a clock
 _SSRC = 0xFFFF_FFFF
+_IPV4_BYTES = 4
 
 
 @dataclass(slots=True)
@@ -129,6 +130,7 @@ def records(
 ) -> tuple[Ints, tuple[StreamRecord, ...]]:
     """Return the streams that are told, by number and as records, in order of time."""
     table = facts.table
+    facts.meanings.join_again(table, announced)
     wanted = counts_up(table)
     state, size = table.columns, len(table)
     lasted = state["last_ns"][:size] - state["first_ns"][:size] > SLACK_NS
@@ -261,6 +263,8 @@ def _as_wireshark(facts: Facts, stream: int) -> WiresharkRecord | None:
 @lru_cache(maxsize=65_536)  # a capture has many streams and few hosts
 def _text(address: bytes) -> str:
     """Return an address of 4 or 16 bytes."""
+    if len(address) == _IPV4_BYTES:
+        return "{}.{}.{}.{}".format(*address)
     return str(ip_address(address))
 
 

@@ -142,7 +142,14 @@ def _worst(complaints: tuple[Complaint, ...]) -> str:
 def _tag(value: bytes | None) -> str | None:
     """Return the tag of a From or To value, or None when the value is not plain."""
     found = None if value is None else _ADDRESS.match(value)
-    return None if found is None else _parameter(found[1].decode(), "tag")
+    if found is None:
+        return None
+    after = found[1].decode()
+    if not after:
+        return ""
+    if after.startswith(";tag=") and ";" not in after[5:]:  # as nearly all are
+        return after[5:].strip()
+    return _parameter(after, "tag")
 
 
 @lru_cache(_REPEATED)

@@ -33,6 +33,9 @@ def _table(characters: str) -> Bools:
 
 
 _BEGINS = _table(ascii_letters + digits + "-.!%*_+`'~" + "\r\n")
+_OPAQUE = np.zeros(256, np.bool_)  # first bytes of what is compressed or encrypted
+_OPAQUE[[*range(_SIGCOMP, 256), *_DTLS]] = True
+_MATTERS = _BEGINS | _OPAQUE
 _FOLLOWS = _BEGINS | _table(" \t/")  # after a method of one or two letters, or "SIP"
 
 
@@ -41,12 +44,14 @@ def udp_rows(datagrams: Datagrams, opaque: Counter[str] | None = None) -> Ints:
 
     They begin with the letters of a token; what they are is seen when they are read.
     """
-    rows = np.flatnonzero(
-        (datagrams.protocol == UDP) & datagrams.fresh & (datagrams.payload_bytes >= MIN_BYTES)
-    )
+    long = datagrams.payload_bytes >= MIN_BYTES
+    long |= (datagrams.payload_bytes >= _SEEN_BYTES) & ~datagrams.complete  # cut short of it
+    rows = np.flatnonzero((datagrams.protocol == UDP) & datagrams.fresh & long)
     first = datagrams.data[datagrams.payload_offset[rows]]
+    some = np.flatnonzero(_MATTERS[first])  # few: nearly all is RTP
+    rows, first = rows[some], first[some]
     if opaque is not None:
-        _count_opaque(datagrams, rows[~_BEGINS[first]], opaque)
+        _count_opaque(datagrams, rows[_OPAQUE[first]], opaque)
     rows = rows[_BEGINS[first]]
     words = at_every_byte(datagrams.data, f"V{_SEEN_BYTES}")[datagrams.payload_offset[rows]]
     letters = np.frombuffer(words.tobytes(), np.uint8).reshape(-1, _SEEN_BYTES)

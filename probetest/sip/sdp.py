@@ -34,6 +34,7 @@ __all__ = (  # payload types are part of what SDP says
 )
 
 _MAX_PORT = 65_535
+_MAX_CACHED_CHARS = 2048  # longer lines are read each time, so that hostile ones fill no memory
 _DISCARD = 9  # RFC 8840 section 4.1.1: the port before a candidate is known
 
 _PART = re.compile(rb"(?:\A|[\r\n])v=0[ \t]*[\r\n]")
@@ -127,8 +128,8 @@ def describe(body: bytes) -> Description | None:
     for end in ("\n--", "\nv="):  # the end of a multipart body's part, or another SDP
         text = text.partition(end)[0]
     session, *sections = text.split("\nm=")
-    whole, connection = _attributes("", _said(session)), _CONNECTION.search(session)
-    shared = None if connection is None else connection[1]
+    origin = _ORIGIN.search(session)
+    whole, shared = _lines("", _without(origin, session))
     media, left_out, by_name = list[Media](), list[str](), dict[str, Endpoint]()
     for section in sections:
         one = _media(section, whole, shared, by_name)
@@ -136,12 +137,34 @@ def describe(body: bytes) -> Description | None:
             left_out.append(one)
         else:
             media.append(one)
-    origin = _ORIGIN.search(session)
     return Description(
         None if origin is None else Origin(origin[1], origin[2], origin[3], origin[4]),
         tuple(media),
         tuple(left_out),
     )
+
+
+def _without(origin: re.Match[str] | None, session: str) -> str:
+    """Return the lines of a session but for o=, which differs from call to call."""
+    if origin is None:
+        return session
+    start, end = origin.start(), session.find("\n", origin.end())
+    end = len(session) if end < 0 else end
+    return session if "c=" in session[start:end] else session[:start] + session[end:]
+
+
+def _lines(types: str, text: str) -> tuple["_Attributes", str | None]:
+    """Return what the lines of *text* say of payload *types*, and the address of its c= line."""
+    is_short = len(types) + len(text) <= _MAX_CACHED_CHARS
+    return _known_lines(types, text) if is_short else _read(types, text)
+
+
+def _read(types: str, text: str) -> tuple["_Attributes", str | None]:
+    connection = _CONNECTION.search(text)
+    return _attributes(types, _said(text)), None if connection is None else connection[1]
+
+
+_known_lines = lru_cache(2048)(_read)  # most calls of a device differ in port and o= only
 
 
 def _said(section: str) -> tuple[str, ...]:
@@ -216,9 +239,10 @@ def _media(
     port = int(found[1])
     if port > _MAX_PORT:
         return f"port {port}"
-    more = _attributes(" ".join(types), _said(rest))
-    if own := _CONNECTION.search(section):
-        connection = own[1]
+    more, own = _lines(" ".join(types), rest)
+    if "c=" in first and (odd := _CONNECTION.search(first)):
+        own = odd[1]
+    connection = own or connection
     address = None if connection is None else _shortest(connection)
     shared = more.name in whole.bundled and by_name.get(whole.bundled[0])
     if not port and not shared:

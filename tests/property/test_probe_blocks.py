@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ToolError, WireError
@@ -151,6 +151,9 @@ def capture(starts: list[tuple[str, int]], strangers: int, seed: int) -> bytes:
 
 
 @given(calls, st.integers(0, 60), st.integers(0, 9999), st.sampled_from(BLOCK_BYTES))
+@example(  # an answer over TCP that waits for a lost segment till the end
+    [("plain", 750), ("tcp", 724), ("plain", 25), ("plain", 504), ("tcp", 1)], 0, 0, 16384
+)
 @settings(max_examples=40, deadline=None)
 def test_a_capture_in_blocks_shows_what_the_whole_shows(
     starts: list[tuple[str, int]], strangers: int, seed: int, block_bytes: int
@@ -212,6 +215,15 @@ def test_a_listener_that_ends_early_is_an_error() -> None:
     blocks = list(read_blocks(Memory(capture([("plain", 1)], 0, 1)), name="", block_bytes=9000))
     reader.add(blocks[0])
     made[0].kill()
-    with pytest.raises(ToolError, match="ended early"):
+    with pytest.raises(ToolError, match="ended early, signal 9"):
         reader.add(blocks[1])
     made[0].close()
+
+
+def test_a_listener_is_ended_at_once_after_a_failure() -> None:
+    """Ctrl-C is not followed by the wait for what nobody will see."""
+    process = ListeningProcess(Listener(Premises()))
+    process.closed_after(KeyboardInterrupt, None, None)
+    with pytest.raises(ToolError, match="ended early, signal 9"):
+        process.send_finish(1)
+    ListeningProcess(Listener(Premises())).closed_after(None, None, None)  # waits, and is over

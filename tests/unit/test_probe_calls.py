@@ -111,6 +111,23 @@ def test_an_invite_long_after_the_transaction_is_a_new_call() -> None:
     assert tap.waterfall.retransmissions == 1
 
 
+@pytest.mark.parametrize(("after_ms", "calls"), [(51_000, 1), (590_000, 1), (700_000, 2)])
+def test_a_password_may_take_minutes_to_type(after_ms: int, calls: int) -> None:
+    """RFC 3261 section 22.2 sets no time: the attempt after a 407 is of the same call."""
+    tape, first = Tape(), Leg()
+    tape.udp(0, PHONE, SBC, first.request())
+    tape.udp(20, SBC, PHONE, first.response(407))
+    tape.udp(40, PHONE, SBC, first.request("ACK"))
+    again = replace(first, number=2, branch="z9hG4bK-2")
+    tape.udp(after_ms, PHONE, SBC, again.request())
+    tape.udp(after_ms + 50, SBC, PHONE, again.response(403))
+    tap = read(tape)
+
+    assert len(tap.calls) == calls
+    assert tap.calls[-1].status == 403
+    assert tap.waterfall.auth_retries == 2 - calls
+
+
 def test_a_reinvite_alone_is_no_call() -> None:
     """A capture that began in the middle of a call does not invent its start."""
     tape = Tape()
