@@ -13,9 +13,11 @@ import typer
 
 from harness.command_line import run_app
 
+EXIT_STOPPED = 130  # Ctrl-C
 COMMANDS = {  # in the order of the help: module, function, and the constant with its example
     "analyse": ("analyse", "analyse", "EPILOG"),
     "explain": ("explain", "explain_command", "EPILOG"),
+    "compare": ("compare", "compare_command", "EPILOG"),
     "make": ("make", "make", "EPILOG"),
     "bond": ("bond", "bond", "EPILOG"),
     "replay": ("replay", "replay_command", "REPLAY_EPILOG"),
@@ -47,4 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command in *argv* (None: that of this process), and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
     asked = words[0] if words and words[0] in COMMANDS else ""
-    return run_app(build_app(asked), argv, "probetest")
+    try:
+        return run_app(build_app(asked), argv, "probetest")
+    except KeyboardInterrupt:  # before the command had begun
+        return EXIT_STOPPED

@@ -1,0 +1,1 @@
+"""What a probe or client reported, held against what the capture shows."""
