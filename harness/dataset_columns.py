@@ -116,7 +116,12 @@ STREAMS = (
     Field("codec", Kind.TEXT, "", "name, as in SDP"),
     Field("clock_hz", Kind.INT, "Hz", "of its timestamps"),
     Field("clock_rule", Kind.TEXT, "", "how the clock is known"),
-    Field("found_by", Kind.TEXT, "", '"SDP": announced; "sequence": it counts up as RTP does'),
+    Field(
+        "found_by",
+        Kind.TEXT,
+        "",
+        "how it is known to be RTP: by SDP, or since it counts up (docs/media.md)",
+    ),
     Field("call_id", Kind.TEXT, "", 'of the SDP that announced it, else ""'),
     Field("packets", Kind.INT, "", "without the tap's own copies"),
     Field("copies", Kind.INT, "", "more of them that the tap gave twice"),

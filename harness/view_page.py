@@ -17,6 +17,8 @@ MAX_ROWS = 2000  # of a table; a browser takes seconds to lay out more
 MAX_BARS = 1500  # of one device: minutes of a day; more would not be told apart
 GRID_LINES = 4
 STEPS = 20  # of a histogram
+TIMES = ("at", "bucket")  # columns with a date and time, which is not to be broken
+MAX_BAR_WIDTH = 60  # an hour alone would be a wall
 TICK_WIDTH = 70  # of a date and time below the bars
 _VALUE = {View.AVERAGE: "average_cps", View.PEAK: "calls"}
 
@@ -151,9 +153,9 @@ def _picture(
     room = HEIGHT - TOP - BOTTOM
     bars = tuple(
         Bar(
-            x=round(LEFT + place * step + step * 0.1, 2),
+            x=round(LEFT + place * step + min(step * 0.1, MAX_BAR_WIDTH / 8), 2),
             y=round(TOP + room * (1 - (value or 0) / highest), 2),
-            width=round(max(step * 0.8, 0.5), 2),
+            width=round(min(max(step * 0.8, 0.5), MAX_BAR_WIDTH), 2),
             height=round(room * (value or 0) / highest, 2),
             words=f"{bucket}: {'not known' if value is None else f'{value:.4g}'}",
         )
@@ -195,7 +197,13 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = _cell
-    environment.globals |= {"width": WIDTH, "height": HEIGHT, "left": LEFT, "top": TOP}
+    environment.globals |= {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "left": LEFT,
+        "top": TOP,
+        "times": TIMES,
+    }
     return environment
 
 

@@ -335,7 +335,8 @@ def moment(at_ns: int, zone: str) -> str:
     try:
         place = zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InputError("no such time zone", field="zone", value=zone) from error
+        fix = "as in Europe/London, or UTC"
+        raise InputError("no such time zone", field="zone", value=zone, fix=fix) from error
     seconds, rest_ns = divmod(at_ns, NS)
     try:
         whole = _EPOCH + timedelta(seconds=seconds, microseconds=rest_ns // 1000)

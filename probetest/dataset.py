@@ -133,13 +133,15 @@ class TapReader:
         show_restricted: bool = False,
         window_ns: int = WINDOW_NS,
         delay_ms: float = ASSUMED_DELAY_MS,
+        wireshark: bool = False,
         witness: Witness | None = None,
         joining: Joining | None = None,
         listen: Callable[[Listener], Listening] = ListeningHere,
     ) -> None:
         """Begin; copies are looked for within *window_ns*, and *witness* is told each message.
 
-        MOS assumes a delay of *delay_ms* one way, which no tap can know. *joining* says what
+        MOS assumes a delay of *delay_ms* one way, which no tap can know; *wireshark* asks for its
+        figures of each stream beside ours. *joining* says what
         joins the legs of a call, *listen* where SIP is read.
         """
         self._device, self._window_ns = device, window_ns
@@ -154,7 +156,9 @@ class TapReader:
         self._here = isinstance(self._listening, ListeningHere)
         self._opaque: Counter[str] = Counter()  # that was not sent to who listens elsewhere
         self._decoder, self._announced = Decoder(), Announcements()
-        self._streams = StreamReader(device=device, delay_ms=delay_ms)
+        self._streams = StreamReader(
+            device=device, delay_ms=delay_ms, wireshark=wireshark
+        )
         self._ports, self._watched = Ports(device), Watched()
         self._held: tuple[Datagrams, Copies] | None = None  # whose SIP is under way
 

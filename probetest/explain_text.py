@@ -7,6 +7,7 @@ of a peer can move the cursor.
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from string import ascii_uppercase
 from typing import Any
 
@@ -286,12 +287,8 @@ def _values(call: Explained, zone: str, *, show_restricted: bool) -> dict[str, A
             "service_codes": list(parties.called.service_codes),
             "library": parties.library,
         }
-    values["legs"] = [
-        {name: getattr(leg, name) for name in leg.__dataclass_fields__} for leg in call.legs
-    ]
-    values["streams"] = [
-        {name: getattr(one, name) for name in one.__dataclass_fields__} for one in call.streams
-    ]
+    values["legs"] = [asdict(leg) for leg in call.legs]
+    values["streams"] = [asdict(one) for one in call.streams]  # the keys pressed in them too
     return values
 
 

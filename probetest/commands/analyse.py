@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError
 from harness.premises import DialledBy, Premises
+from harness.records import legible
 from harness.views import Table, View, as_csv, as_json, as_text, moment
 from probetest.calls.joining import X_CID, Joining
-from probetest.commands.place import of_devices, premises
+from probetest.commands.new_files import refuse_taken
+from probetest.commands.place import header_names, of_devices, premises
 from probetest.commands.tap_files import BLOCK_MIB, TapFiles
 from probetest.dataset import Listening, ListeningHere, TapData, TapReader
 from probetest.listening import Listener
@@ -32,6 +34,7 @@ Example: probetest analyse a=mon.pcap.gz a=tue.pcap.zst b=b.pcapng --html views.
 MAX_COMPLAINTS = 5  # about single messages, on stderr; the summary has their number
 SCHEMA = 1  # of the JSON: raised when a key changes its meaning or goes
 MS = 1_000_000
+MAX_FOLLOW_S = 31_536_000  # a year without a frame: longer says nothing more
 CORES = 2  # with fewer, a second process would only wait
 
 ViewName = Literal[
@@ -117,6 +120,7 @@ def analyse(  # noqa: PLR0913 - each option is a parameter
         typer.Option(
             metavar="SECONDS",
             min=0,
+            max=MAX_FOLLOW_S,
             help="Wait for a growing file, until nothing came for so long; Ctrl-C ends it too.",
         ),
     ] = 0.0,
@@ -136,6 +140,7 @@ def analyse(  # noqa: PLR0913 - each option is a parameter
     if as_json_ and as_csv_:
         raise InputError("give one of them", field="--json and --csv")
     files = _files(captures)
+    device = legible(device)  # as it is written in every table
     if device != "all" and device not in files:
         fix = "one of " + ", ".join(["all", *files])
         raise InputError("no such device", field="--device", value=device, fix=fix)
@@ -143,7 +148,8 @@ def analyse(  # noqa: PLR0913 - each option is a parameter
     places = of_devices(place, dial_plan or (), files)
     moment(0, zone)  # refuses an unknown zone before the work
     chosen = {name: paths for name, paths in files.items() if device in ("all", name)}
-    joining = Joining((*X_CID, *(join_header or ())), by_origin=join_by_sdp)
+    joining = Joining((*X_CID, *header_names(join_header or ())), by_origin=join_by_sdp)
+    refuse_taken(parquet, html)
     asked = _Asked(
         place, show_restricted, joining, round(window_ms * MS), delay_ms, block_mib, follow
     )
@@ -157,7 +163,11 @@ def analyse(  # noqa: PLR0913 - each option is a parameter
     shown = (*shown, *(table(one, taps, group, zone, top) for one in wanted))
     if parquet is not None or html is not None:
         every = (*summary(taps), *(table(one, taps, group, zone, top) for one in VIEWS))
-        _write(chosen, taps, every, parquet, html)
+        try:
+            _write(chosen, taps, every, parquet, html)
+        except HarnessError:  # a full disk: what was read, maybe for hours, is shown all the same
+            _show(shown, as_json_=as_json_, as_csv_=as_csv_)
+            raise
     _show(shown, as_json_=as_json_, as_csv_=as_csv_)
     if any(tap.losses or tap.unreadable for tap in taps):
         raise typer.Exit(EXIT_OTHER)
@@ -171,7 +181,10 @@ def _files(captures: list[str]) -> dict[str, list[str]]:
         name, equals, path = text.partition("=")
         named = bool(equals) and "/" not in name
         place = path if named else text
-        device = name if named else "stdin" if place == "-" else _stem(place)
+        device = legible(name if named else "stdin" if place == "-" else _stem(place))
+        if not place:
+            fix = "NAME=FILE, or FILE"
+            raise InputError("no file is named", field="capture", value=text, fix=fix)
         known = device in files and not (named and device in given)
         if not device or device == "all" or known or place in files.get(device, []):
             fix = "name each device: NAME=FILE; several files of one: NAME=FILE1 NAME=FILE2"
@@ -200,7 +213,7 @@ def _read(device: str, paths: list[str], asked: _Asked) -> TapData:
             if not files.are_large or len(os.sched_getaffinity(0)) < CORES:
                 return ListeningHere(listener)
             process = ListeningProcess(listener)
-            stack.callback(process.close)
+            stack.push(process.closed_after)
             return process
 
         reader = TapReader(

@@ -14,10 +14,12 @@ from harness.dataset_frames import (
     stream_frame,
     waterfall_frame,
 )
-from harness.errors import InputError
+from harness.errors import InputError, ToolError
+from harness.records import legible
 from harness.view_page import render
 from harness.views import Table
 from probetest.calls.waterfall import Step
+from probetest.commands.new_files import TABLES, refuse_taken
 from probetest.dataset import TapData
 
 
@@ -26,7 +28,9 @@ def write_parquet(folder: Path, taps: Sequence[TapData]) -> None:
 
     Raises:
         InputError: the folder cannot be made, or a file is there already.
+        ToolError: a file cannot be written whole.
     """
+    refuse_taken(folder, None)  # before the first is written
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -43,25 +47,38 @@ def write_parquet(folder: Path, taps: Sequence[TapData]) -> None:
         "ports": port_frame(one for tap in taps for one in tap.ports),
         "waterfall": waterfall_frame(steps),
     }
-    paths = {name: folder / f"{name}.parquet" for name in frames}
-    for path in paths.values():
-        if path.exists():  # told before the first is written
-            raise InputError("not written: File exists", file=str(path))
-    for name, frame in frames.items():
-        _write(paths[name], parquet(name, frame))
+    is_whole = False
+    written: list[Path] = []
+    try:
+        for name in TABLES:
+            path = folder / f"{name}.parquet"
+            write_new(path, parquet(name, frames[name]))
+            written.append(path)
+        is_whole = True
+    finally:
+        if not is_whole:  # some tables alone would be taken for a dataset, and be in the way
+            for path in written:
+                path.unlink()
 
 
 def write_page(path: Path, files: Mapping[str, Sequence[str]], tables: Sequence[Table]) -> None:
     """Write all views as one page.
 
     Raises:
-        InputError: the file cannot be made, or is there already.
+        InputError: the file is there already.
+        ToolError: it cannot be written whole.
     """
-    facts = [(name, ", ".join(captures)) for name, captures in files.items()]
-    _write(path, render("What the taps saw", facts, tables).encode())
+    facts = [(name, legible(", ".join(captures))) for name, captures in files.items()]
+    write_new(path, render("What the taps saw", facts, tables).encode())
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        InputError: it is.
+        ToolError: it cannot be written whole.
+    """
     try:
         with path.open("xb") as out:
             is_whole = False
@@ -72,5 +89,7 @@ def _write(path: Path, content: bytes) -> None:
             finally:
                 if not is_whole:  # Ctrl-C too: half a file would be taken for a whole one
                     path.unlink()
+    except FileExistsError as error:
+        raise InputError("not written: File exists", file=str(path)) from error
     except OSError as error:
-        raise InputError(f"not written: {error.strerror}", file=str(path)) from error
+        raise ToolError(f"{path}: not written: {error.strerror}") from error

@@ -13,7 +13,7 @@ from harness.packets.blocks import Block
 from harness.premises import DialledBy
 from harness.views import moment
 from probetest.calls.joining import X_CID, Joining
-from probetest.commands.place import premises
+from probetest.commands.place import header_names, premises
 from probetest.commands.tap_files import BLOCK_MIB, TapFiles
 from probetest.explain import explain
 from probetest.explain_text import as_text, as_values
@@ -67,8 +67,10 @@ def explain_command(  # noqa: PLR0913 - each option is a parameter
     """
     moment(0, zone)  # refuses an unknown zone before the work
     if not Path(capture).is_file():
-        fix = "explain reads it twice: save a pipe to a file first"
-        raise InputError("no file", field="CAPTURE", value=capture, fix=fix)
+        is_pipe = capture == "-" or Path(capture).is_fifo()
+        fix = "save it to a file first" if is_pipe else "name one pcap or pcapng file"
+        why = "a pipe, but explain reads twice" if is_pipe else "no such file"
+        raise InputError(why, field="CAPTURE", value=capture, fix=fix)
     place = replace(premises(site, dial_plan, inside or (), trusted or ()), dialled=DialledBy(dest))
 
     def reading() -> Iterable[Block]:
@@ -80,7 +82,7 @@ def explain_command(  # noqa: PLR0913 - each option is a parameter
         place,
         show_restricted=show_restricted,
         window_ns=round(window_ms * MS),
-        joining=Joining((*X_CID, *(join_header or ())), by_origin=join_by_sdp),
+        joining=Joining((*X_CID, *header_names(join_header or ())), by_origin=join_by_sdp),
     )
     if as_json:
         values = as_values(found, zone, show_restricted=show_restricted)

@@ -31,16 +31,23 @@ def make(
 ) -> None:
     """Make a capture from a script; the same script gives the same bytes, always.
 
-    Needs scapy: pip install 'fst-harness[generate]'.
+    Needs scapy: see docs/script.md.
     """
     told = parse_script(_text(script), str(script))
     data = vary(told, variant, frames_of) if variant else build(told)
     try:
         with output.open("xb") as file:
-            file.write(data)
+            is_whole = False
+            try:
+                file.write(data)
+                file.flush()
+                is_whole = True
+            finally:
+                if not is_whole:  # half a capture would be taken for a whole one
+                    output.unlink()
     except FileExistsError as error:
         fix = "choose another name, or remove it"
-        raise ToolError(f"{output}: not written: {error.strerror}; {fix}") from error
+        raise InputError("not written: File exists", file=str(output), fix=fix) from error
     except OSError as error:
         raise ToolError(f"{output}: not written: {error.strerror}") from error
     typer.echo(json.dumps(_summary(told, variant, output, len(data))) if as_json else str(output))

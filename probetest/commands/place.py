@@ -1,10 +1,13 @@
 """What the options of a command say of the place whose captures are read."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.errors import InputError
 from harness.premises import Premises
+
+_TOKEN = re.compile(r"[A-Za-z0-9!%'*+.`_~-]+")  # RFC 3261 section 25.1
 
 
 def premises(
@@ -24,6 +27,22 @@ def premises(
     return known.with_inside(inside).with_trusted(trusted)
 
 
+def header_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return *names*, if headers can have them.
+
+    Raises:
+        InputError: one that no header has.
+
+    >>> header_names(["X-Call-Group"])
+    ('X-Call-Group',)
+    """
+    for name in names:
+        if not _TOKEN.fullmatch(name):
+            fix = "a name alone, such as X-CID"
+            raise InputError("no header has it", field="--join-header", value=name, fix=fix)
+    return tuple(names)
+
+
 def of_devices(
     place: Premises, plans: Iterable[str], devices: Iterable[str]
 ) -> dict[str, Premises]:
@@ -37,7 +56,8 @@ def of_devices(
         device, path = _device(one), Path(one.removeprefix(f"{_device(one)}="))
         if device in named or (device and device not in found):
             fix = f"one plan each, of {', '.join(found)}"
-            raise InputError("no such device", field="--dial-plan", value=one, fix=fix)
+            why = "a second plan" if device in named else "no such device"
+            raise InputError(why, field="--dial-plan", value=one, fix=fix)
         named.add(device)
         content = text(path)
         for name in [device] if device else list(found):

@@ -81,7 +81,7 @@ def _stopped_by_hand(follow: Follow) -> Iterator[None]:
 @contextmanager
 def _bar(device: str, total_bytes: int | None) -> Iterator[Shown]:
     """Show a bar while it is open, where there is a terminal to show it on."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None: it was closed by who called
         yield lambda _: None
         return
     # Only here: a twentieth of a second that a run in a script need not spend.

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from enumtest.cli import main as enumtest
+from harness.errors import ToolError
 from harness.packets.frame import Endpoint
 from probetest.cli import main as probetest
 from tests.loopback.runs import run_cases
@@ -90,6 +91,99 @@ def test_files_for_others_are_written_once(
     assert "views.html" in capsys.readouterr().err
 
 
+def test_what_cannot_be_written_is_told_before_the_work(
+    capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is taken, or a folder that is not there: nothing is read, nothing is begun."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "rtcp.parquet").touch()
+    capture.write_bytes(b"read first, this would be the mistake")
+    for option, place, said in (
+        ("--html", tmp_path, "File exists"),
+        ("--html", tmp_path / "missing" / "views.html", "no such folder"),
+        ("--parquet", folder, "rtcp.parquet: not written: File exists"),
+        ("--parquet", capture, "no folder"),
+    ):
+        assert probetest(["analyse", str(capture), option, str(place)]) == 2
+        assert said in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["rtcp.parquet"]
+
+
+def test_a_folder_that_is_closed_is_told_before_the_work(
+    capture: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where the folder of the dataset has yet to be made."""
+    monkeypatch.setattr("os.access", lambda path, _: path != tmp_path)
+    for option, name in (("--html", "views.html"), ("--parquet", "new/out")):
+        assert probetest(["analyse", str(capture), option, str(tmp_path / name)]) == 2
+        assert f"{tmp_path}: nothing can be written here" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [capture]
+
+
+def test_a_dataset_that_cannot_be_written_whole_is_taken_away(
+    capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full after the first tables: none is left, and exit 3."""
+    made: list[str] = []
+
+    def full(name: str, _: object) -> bytes:
+        made.append(name)
+        if len(made) > 2:
+            raise ToolError("no space left")
+        return b"a table"
+
+    monkeypatch.setattr("probetest.commands.analyse_files.parquet", full)
+    folder = tmp_path / "out"
+    assert probetest(["analyse", str(capture), "--parquet", str(folder)]) == 3
+    assert list(folder.iterdir()) == []
+
+
+def test_views_are_shown_where_stderr_is_closed(
+    capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some job runners start a program."""
+    monkeypatch.setattr("sys.stderr", None)
+    assert probetest(["analyse", str(capture)]) == 0
+    assert "From frames to calls" in capsys.readouterr().out
+
+
+def test_views_are_shown_though_a_file_cannot_be_written(
+    capture: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A disk that is full is told with exit 3, after what took long to read."""
+
+    def refuse(*_: object) -> None:
+        raise ToolError("views.html: not written: No space left on device")
+
+    monkeypatch.setattr("probetest.commands.analyse_files.write_page", refuse)
+    assert probetest(["analyse", str(capture), "--html", str(tmp_path / "views.html")]) == 3
+
+    said = capsys.readouterr()
+    assert "From frames to calls" in said.out
+    assert "No space left" in said.err
+
+
+def test_a_name_that_is_no_text_is_written_as_its_escape(
+    capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file name of any bytes: in each view, in the page and in the dataset."""
+    odd = capture.rename(capture.with_name("tap\udcff\n.pcap"))
+    page, folder = tmp_path / "views.html", tmp_path / "out"
+    argv = ["analyse", str(odd), "--html", str(page), "--parquet", str(folder)]
+    assert probetest([*argv, "--view", "average-cps", "--csv", "--device", odd.stem]) == 0
+
+    assert "\ntap\\udcff\\n," in capsys.readouterr().out
+    assert "tap\\udcff\\n" in page.read_text(encoding="utf-8")
+    assert set(pl.read_parquet(folder / "calls.parquet")["device"]) == {"tap\\udcff\\n"}
+
+
 def test_a_damaged_capture_is_shown_and_named(
     capture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,11 +226,28 @@ def test_sip_that_does_not_read_is_named(
         ["--site", "missing.toml"],
         ["--view", "gossip"],
         ["--top", "0"],
+        ["--follow", "inf"],
+        ["--join-header", ""],
+        ["--join-header", "two words"],
+        ["tap="],
     ],
 )
 def test_what_is_wrong_is_refused(capture: Path, argv: list[str]) -> None:
     """Exit 2 for files, options and values that cannot be used."""
     assert probetest(["analyse", str(capture), *argv]) == 2
+
+
+def test_ctrl_c_before_the_command_has_begun_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 130, while the modules are still imported too."""
+
+    def pressed(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("probetest.cli.build_app", pressed)
+    assert probetest(["analyse", "tap.pcap"]) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def test_two_files_cannot_be_one_device(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,16 +266,17 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_guide_shows_what_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each command in docs/analyse.md prints what stands below it there."""
+    """Each command in these documents prints what stands below it there."""
     monkeypatch.chdir(ROOT)
-    guide = (ROOT / "docs" / "analyse.md").read_text()
-    blocks = [part.split("\n```", 1)[0] for part in guide.split("```console\n$ probetest ")[1:]]
+    guides = [(ROOT / "docs" / name).read_text() for name in ("analyse.md", "counting-calls.md")]
+    parts = [part for guide in guides for part in guide.split("```console\n$ probetest ")[1:]]
+    blocks = [part.split("\n```", 1)[0] for part in parts]
     for block in blocks:
         command, _, shown = block.partition("\n")
         assert probetest(command.split()) == 0
         printed = capsys.readouterr().out.rstrip().splitlines()
         assert printed == shown.splitlines()
-    assert len(blocks) == 6
+    assert len(blocks) == 7
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_json_has_the_same(capture: Path, capsys: pytest.CaptureFixture[str]) ->
     assert (found["call_id"], len(found["calls"])) == ("call-1@192.0.2.10", 1)
 
 
+def test_json_has_the_keys_that_were_pressed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Records in records are values too: key by key, within a stream of the call."""
+    capture = ROOT / "pcaps" / "golden-call" / "capture.pcap"
+    assert main(["explain", str(capture), "golden", "--json"]) == 0
+
+    (call,) = json.loads(capsys.readouterr().out)["calls"]
+    assert [key["key"] for key in call["streams"][0]["keys"]] == ["5", "#"]
+
+
 def test_a_damaged_capture_is_explained_as_far_as_it_goes(
     capture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,10 +92,14 @@ def test_mistakes_are_named(
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is read twice, which a pipe cannot be."""
-    for name in ("-", str(tmp_path), str(tmp_path / "none.pcap")):
+    """A pipe cannot be read twice, which is told; a folder, or nothing, is another mistake."""
+    pipe, none = tmp_path / "pipe", "no such file; name one pcap or pcapng file"
+    os.mkfifo(pipe)
+    to_save = "a pipe, but explain reads twice; save it to a file first"
+    names = {"-": to_save, str(pipe): to_save, str(tmp_path): none, str(tmp_path / "x"): none}
+    for name, said in names.items():
         assert main(["explain", name, "call-1"]) == 2
-        assert "save a pipe to a file first" in capsys.readouterr().err
+        assert said in capsys.readouterr().err
 
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:

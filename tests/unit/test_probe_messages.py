@@ -225,3 +225,18 @@ def test_streams_are_let_go_when_too_much_waits() -> None:
 
     assert [one.complaint == "" for one in found] == [False, False, False, True]
     assert "too much waits" in found[0].complaint
+
+
+@pytest.mark.parametrize("payload_bytes", [12, 18, 19])
+def test_a_message_cut_within_its_first_line_is_not_passed_over(payload_bytes: int) -> None:
+    """A snapshot length of 60 bytes leaves 18 of a datagram: it is named, not read."""
+    tape = Tape()
+    tape.udp(0, PHONE, SBC, Leg().request())
+    at_ns, frame = tape.frames[0]
+    record = bytearray(encode_record(at_ns, frame[: 28 + payload_bytes]))
+    record[12:16] = len(frame).to_bytes(4, "little")
+    datagrams = decode(parse(encode_file_header(LINKTYPE_RAW) + record))
+    (one,) = read_messages(datagrams, find_copies(datagrams))
+
+    assert one.gist is None
+    assert Defect.INCOMPLETE in one.defects

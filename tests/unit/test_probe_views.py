@@ -147,6 +147,18 @@ def test_the_page_is_whole_and_runs_nothing() -> None:
     assert page == render(hostile, [(hostile, hostile)], [*tables, odd])
 
 
+def test_a_page_prints_whole() -> None:
+    """A wide table is set small, on a sheet that lies; none scrolls, no date is broken in two."""
+    columns = tuple(Column(f"c{number}", "C") for number in range(20))
+    shown = [Table("x", "X", columns[:count], ()) for count in (9, 10, 17)]
+    page = render("t", [], [*shown, Table("y", "Y", (Column("at", "Began"),), (("now",),))])
+
+    assert re.findall("<table(.*)>", page) == ["", ' class="many"', ' class="most"', ""]
+    assert "@page { size: A4 landscape" in page
+    assert re.search(r"@media print {.*\.wide { overflow: visible; }", page)
+    assert '<td class="t">now</td>' in page
+
+
 def test_a_page_stops_at_what_a_browser_can_show() -> None:
     """The first 2000 rows, and how many more there are elsewhere."""
     long = Table("x", "X", (Column("a", "A"),), tuple((n,) for n in range(2005)), "Note.")
@@ -163,6 +175,7 @@ def test_pictures_show_each_bucket_on_one_scale() -> None:
     assert (first.device, second.device) == ("probe1", "probe2")
     assert first.grid == second.grid
     assert len(first.bars) == 2
+    assert first.bars[0].width == 60
     assert all(bar.height >= 0 and bar.y >= 0 for bar in (*first.bars, *second.bars))
     assert pictures(table(View.CALLS, TAPS, "hour", "UTC", 10)) == ()
 

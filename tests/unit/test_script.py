@@ -278,7 +278,7 @@ def test_make_writes_a_capture_once(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["make", str(source), "-o", str(target)]) == 0
     assert capsys.readouterr().out == f"{target}\n"
     first = target.read_bytes()
-    assert main(["make", str(source), "-o", str(target)]) == 3
+    assert main(["make", str(source), "-o", str(target)]) == 2
     assert "File exists" in capsys.readouterr().err
     assert target.read_bytes() == first
 
