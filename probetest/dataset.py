@@ -156,9 +156,7 @@ class TapReader:
         self._here = isinstance(self._listening, ListeningHere)
         self._opaque: Counter[str] = Counter()  # that was not sent to who listens elsewhere
         self._decoder, self._announced = Decoder(), Announcements()
-        self._streams = StreamReader(
-            device=device, delay_ms=delay_ms, wireshark=wireshark
-        )
+        self._streams = StreamReader(device=device, delay_ms=delay_ms, wireshark=wireshark)
         self._ports, self._watched = Ports(device), Watched()
         self._held: tuple[Datagrams, Copies] | None = None  # whose SIP is under way
 

@@ -1,7 +1,7 @@
 """Calls that were sent on: who was dialled at first, and who sent the call on.
 
-Sources: RFC 5806 (Diversion: the topmost is the last one), RFC 7044 sections 5 and 10.3
-(History-Info: index 1 is the first), section 10.1 (its privacy).
+Sources: RFC 5806 (Diversion: the topmost is the last one), RFC 7044
+(History-Info: index 1 is the first; its privacy).
 """
 
 import re
@@ -40,7 +40,7 @@ def diverted(plan: DialPlan, lines: Lines, *, show_restricted: bool) -> Diverted
 def _by_history(plan: DialPlan, lines: Lines, *, show_restricted: bool) -> list[Decision]:
     """Return whom History-Info says the call was for, the last one first, without the last target.
 
-    One entry alone is no diversion; without index 1 the beginning is not known (RFC 7044 10.3).
+    One entry alone is no diversion; without index 1 the beginning is not known (RFC 7044).
     """
     entries: dict[tuple[int, ...], str] = {}
     for value in values(lines, HISTORY):

@@ -14,7 +14,7 @@ Laws: the order of headers of different names changes nothing; any INVITE has pa
 
 Sources: RFC 3325 sections 9.1 to 9.3 (asserted and preferred identity, Privacy: id), RFC 3323
 section 4.2, draft-ietf-sip-privacy-04 (Remote-Party-ID), RFC 7315 section 4.2 (P-Called-Party-ID),
-RFC 5806 (Diversion), RFC 7044 sections 5 and 10.3 (History-Info), RFC 4694 (rn, npdi).
+RFC 5806 (Diversion), RFC 7044 (History-Info), RFC 4694 (rn, npdi).
 """
 
 import re

@@ -62,7 +62,7 @@ def asked(invite: SipMessage) -> Asked:
                 to = _untagged(line[1])
             case "caller":
                 callers.append(line)
-                if line[0] == PRIVACY and "history" in line[1].lower():  # RFC 7044 section 10.1
+                if line[0] == PRIVACY and "history" in line[1].lower():  # RFC 7044
                     called.append(line)
             case _:
                 called.append(line)

@@ -18,7 +18,7 @@ from harness.views import Table, View, as_csv, as_json, as_text, moment
 from probetest.calls.joining import X_CID, Joining
 from probetest.commands.new_files import refuse_taken
 from probetest.commands.place import header_names, of_devices, premises
-from probetest.commands.tap_files import BLOCK_MIB, TapFiles
+from probetest.commands.tap_files import BLOCK_MIB, TapFiles, refuse_unreadable
 from probetest.dataset import Listening, ListeningHere, TapData, TapReader
 from probetest.listening import Listener
 from probetest.listening_process import ListeningProcess
@@ -150,6 +150,7 @@ def analyse(  # noqa: PLR0913 - each option is a parameter
     chosen = {name: paths for name, paths in files.items() if device in ("all", name)}
     joining = Joining((*X_CID, *header_names(join_header or ())), by_origin=join_by_sdp)
     refuse_taken(parquet, html)
+    refuse_unreadable(path for paths in chosen.values() for path in paths)
     asked = _Asked(
         place, show_restricted, joining, round(window_ms * MS), delay_ms, block_mib, follow
     )

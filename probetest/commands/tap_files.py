@@ -6,19 +6,32 @@ the rate and the time that is left. A growing file is read until nothing more co
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
 from harness.packets.blocks import Block, read_blocks
-from harness.packets.source import FileSource, Follow
+from harness.packets.source import STDIN, FileSource, Follow
 
 BLOCK_MIB = 32  # of two or three blocks at once; half of a quarter is looked back at for copies
 MIB = 1024 * 1024
 NS = 1_000_000_000
 
 Shown = Callable[[int], None]  # takes how many bytes were read of all files
+
+
+def refuse_unreadable(paths: Iterable[str]) -> None:
+    """Return if each can be opened: what is wrong with the last device is told before the first.
+
+    A pipe is not opened, for that would wait for its writer.
+
+    Raises:
+        InputError: one cannot.
+    """
+    for path in paths:
+        if path != STDIN and not Path(path).is_fifo():
+            FileSource(path).close()
 
 
 class TapFiles:

@@ -16,7 +16,6 @@ from probetest.compare.evidence import Evidence, Invite
 from probetest.compare.way import Once, Way
 
 ANSWERED, REFUSED = 200, 300
-_SHOWN_AS_LOST = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,8 @@ class _Reading:
             said = _NOBODY
             if message is not None:
                 said = self._said(message, seen.source.address)
-            kept = seen._replace(frame=self.number, data=b"", row=seen.frame, ttl=0)
+            gist = None if seen.gist is None else seen.gist._replace(body=b"")
+            kept = seen._replace(frame=self.number, data=b"", gist=gist, row=seen.frame)
             self.seen.append((kept._replace(link=hash(seen.data)), said))
         elif method in OPENING and call_id not in self.known:
             self.others[call_id] = Invite(

@@ -13,7 +13,7 @@ from harness.buckets import NS
 from probetest.calls.waterfall import Step
 from probetest.compare.counting import Observed, observed_buckets
 from probetest.compare.evidence import Evidence
-from probetest.compare.matching import compare, is_equal
+from probetest.compare.matching import figures, is_equal
 from probetest.compare.report import Kind, Report
 from probetest.compare.way import OURS, Blind, Once, Way
 
@@ -198,8 +198,11 @@ def applicable(evidence: Evidence, observed: Observed, report: Report) -> Iterat
     """Yield the bugs that can show in what *report* is about, those of this capture too."""
     for one in HYPOTHESES:
         changed = one.change(OURS)
-        if changed.view.blind <= evidence.blind:
+        is_heard = changed.with_copies or changed.wireshark
+        if is_heard == (Kind.STREAM in report.kinds) and changed.view.blind <= evidence.blind:
             yield one
+    if Kind.STREAM in report.kinds:
+        return
     if len(evidence.interfaces) > 1:
         for number in evidence.interfaces:
             yield _one_interface(number)
@@ -225,7 +228,7 @@ def explain(reading: Reading, observed: Observed, report: Report) -> tuple[Expla
 def _of(reading: Reading, observed: Observed, report: Report) -> Iterator[Explanation]:
     """Yield every single bug that gives all figures, else every pair."""
     evidence = reading(OURS)
-    if not report.kinds or is_equal(compare(evidence, observed, report)):
+    if not report.kinds or is_equal(figures(evidence, observed, report)):
         return
     every = tuple(applicable(evidence, observed, report))
     for size in (1, 2):
@@ -233,7 +236,7 @@ def _of(reading: Reading, observed: Observed, report: Report) -> Iterator[Explan
             together
             for together in combinations(every, size)
             if (way := _way(together)) is not None
-            and is_equal(compare(reading(way), observed, report, way))
+            and is_equal(figures(reading(way), observed, report, way))
         ]
         if hits:
             yield from (Explanation(report.kinds, together) for together in hits)

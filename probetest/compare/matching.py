@@ -61,29 +61,38 @@ class Row:
         return self.theirs - self.ours
 
 
-def compare(evidence: Evidence, observed: Observed, report: Report, way: Way = OURS) -> list[Row]:
-    """Return every figure of *report* beside that of the evidence, counted in some way."""
+def compare(evidence: Evidence, observed: Observed, report: Report) -> list[Row]:
+    """Return every figure of *report* beside ours."""
+    return list(figures(evidence, observed, report))
+
+
+def figures(
+    evidence: Evidence, observed: Observed, report: Report, way: Way = OURS
+) -> Iterator[Row]:
+    """Yield every figure of *report* beside that of the evidence, counted in some way."""
+    if Kind.STREAM in report.kinds:
+        theirs, found = report.of(Kind.STREAM).rows, streams(observed, way)
+        yield _count(Kind.STREAM, len(found), len(theirs))
+        yield from _streams(theirs, found)
+    if report.kinds == (Kind.STREAM,):
+        return
     calls = counted(evidence, way)
-    rows: list[Row] = []
     for kind in report.kinds:
         theirs = report.of(kind).rows
         match kind:
             case Kind.TOTAL:
                 for one in theirs:
-                    rows += _figures(one, "", {"calls": len(calls)})
+                    yield from _figures(one, "", {"calls": len(calls)})
             case Kind.BUCKET:
-                rows += _buckets(theirs, calls, observed, way)
+                yield from _buckets(theirs, calls, observed, way)
             case Kind.TOP_SOURCE | Kind.TOP_DESTINATION:
                 side = "source" if kind is Kind.TOP_SOURCE else "destination"
-                rows += _tops(theirs, by_party(calls, observed, way, side), observed.zone)
+                yield from _tops(theirs, by_party(calls, observed, way, side), observed.zone)
             case Kind.CALL:
-                rows.append(_count(kind, len(calls), len(theirs)))
-                rows += _calls(theirs, calls, observed.zone)
+                yield _count(kind, len(calls), len(theirs))
+                yield from _calls(theirs, calls, observed.zone)
             case Kind.STREAM:
-                found = streams(observed, way)
-                rows.append(_count(kind, len(found), len(theirs)))
-                rows += _streams(theirs, found)
-    return rows
+                pass  # told before
 
 
 def is_equal(rows: Iterable[Row]) -> bool:

@@ -11,7 +11,7 @@ from probetest.compare.counting import Observed
 from probetest.compare.evidence import Evidence, read_evidence
 from probetest.compare.hypotheses import Explanation, explain
 from probetest.compare.matching import Row, compare, is_equal
-from probetest.compare.report import Report
+from probetest.compare.report import Kind, Report
 from probetest.compare.way import OURS, View, Way
 from probetest.dataset import TapReader
 from probetest.duplicates import WINDOW_NS
@@ -72,7 +72,12 @@ def run(  # noqa: PLR0913 - the choices of `analyse`
         InputError: a capture that is none, or cannot be read as *premises* and zone say.
     """
     joining = joining or Joining()
-    reader = TapReader(premises, window_ns=window_ns, joining=joining, wireshark=True)
+    reader = TapReader(
+        premises,
+        window_ns=window_ns,
+        joining=joining,
+        wireshark=Kind.STREAM in report.kinds,  # it takes each packet by itself
+    )
     for block in blocks():
         reader.add(block)
     tap = reader.close()

@@ -16,9 +16,14 @@ FOLDER = ROOT / "fixtures" / "compare"
 OUTPUTS: list[dict[str, Any]] = tomllib.loads((FOLDER / "outputs.toml").read_text())["outputs"]
 
 
+def final(text: bytes) -> bytes:
+    """Return what is left: sngrep writes its count over and over, as often as it has the time."""
+    return text.rpartition(b"\r")[2]
+
+
 @pytest.mark.parametrize("output", OUTPUTS, ids=[one["file"] for one in OUTPUTS])
 def test_the_program_prints_what_is_committed(output: dict[str, Any], tmp_path: Path) -> None:
-    """The same command, the same text; with another version only where its table is the same."""
+    """The same command gives the same text."""
     program, *words = output["command"]
     argv = [need(program, program), *words]
     argv = [str(tmp_path / "out.pcap") if word == "OUT" else word for word in argv]
@@ -26,4 +31,5 @@ def test_the_program_prints_what_is_committed(output: dict[str, Any], tmp_path: 
         argv, capture_output=True, stdin=subprocess.DEVNULL, cwd=ROOT, timeout=120, check=True
     )
 
-    assert run.stdout == (FOLDER / output["file"]).read_bytes()
+    committed = (FOLDER / output["file"]).read_bytes()
+    assert final(run.stdout) == final(committed)

@@ -110,6 +110,16 @@ def test_what_cannot_be_written_is_told_before_the_work(
     assert [path.name for path in folder.iterdir()] == ["rtcp.parquet"]
 
 
+def test_a_file_that_is_missing_is_told_before_another_device_is_read(
+    capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after the hours that the first may take."""
+    monkeypatch.setattr("probetest.commands.analyse._read", None)  # would be a TypeError
+    missing = capture.with_name("missing.pcap")
+    assert probetest(["analyse", str(capture), f"b={missing}"]) == 2
+    assert f"{missing}: cannot be read" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_closed_is_told_before_the_work(
     capture: Path,
     tmp_path: Path,

@@ -112,14 +112,15 @@ def call(tape: Tape, number: int, at_ms: float, kind: str) -> None:
     say(at_ms + 905, SBC, PHONE, inside.response(200, "BYE"))
 
 
-def _tcp(tape: Tape, number: int):  # noqa: ANN202 - as `Tape.udp`
+def _tcp(tape: Tape, number: int) -> Callable[[float, Endpoint, Endpoint, bytes], None]:
     """Return what sends as TCP, each message in two segments."""
     sent = {PHONE: 0, SBC: 0}
 
     def say(at_ms: float, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
-        ends = [Endpoint(one.address, 6000 + number) for one in (source, destination)]
+        sender = Endpoint(source.address, 6000 + number)
+        receiver = Endpoint(destination.address, 6000 + number)
         for begin, part in ((0, payload[:99]), (99, payload[99:])):
-            tape.tcp(at_ms + begin / 1000, *ends, part, at=sent[source] + begin)
+            tape.tcp(at_ms + begin / 1000, sender, receiver, part, at=sent[source] + begin)
         sent[source] += len(payload)
 
     return say
