@@ -140,8 +140,13 @@ def opaque(text: str) -> Opaque:
 
 
 def _percent(char: str) -> str:
-    """Return *char* as percent-escaped bytes."""
-    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+    r"""Return *char* as percent-escaped bytes; one that was no UTF-8 as the byte that it was.
+
+    >>> _percent("\xfc"), _percent("\udcff")
+    ('%C3%BC', '%FF')
+    """
+    how = "surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass"
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", how))
 
 
 def _of_opaque(text: str, rule: str) -> PartyKind:

@@ -11,7 +11,7 @@ from itertools import combinations
 
 from harness.buckets import NS
 from probetest.calls.waterfall import Step
-from probetest.compare.counting import Observed, observed_buckets
+from probetest.compare.counting import Observed, number, observed_buckets
 from probetest.compare.evidence import Evidence
 from probetest.compare.matching import figures, is_equal
 from probetest.compare.report import Kind, Report
@@ -231,17 +231,31 @@ def _of(reading: Reading, observed: Observed, report: Report) -> Iterator[Explan
     if not report.kinds or is_equal(figures(evidence, observed, report)):
         return
     every = tuple(applicable(evidence, observed, report))
+    wanted = _total(report)
     for size in (1, 2):
         hits = [
             together
             for together in combinations(every, size)
             if (way := _way(together)) is not None
+            and (wanted is None or number(reading(way), way) == wanted)
             and is_equal(figures(reading(way), observed, report, way))
         ]
         if hits:
             yield from (Explanation(report.kinds, together) for together in hits)
             return
         every = tuple(one for one in every if not one.is_single)
+
+
+def _total(report: Report) -> int | None:
+    """Return how many calls *report* says there are; None: it need not say."""
+    if Kind.CALL in report.kinds:
+        return len(report.of(Kind.CALL).rows)
+    for kind in (Kind.TOTAL, Kind.BUCKET):
+        given = [row.numbers.get("calls") for row in report.of(kind).rows]
+        exact = [one.value for one in given if one is not None and not one.tolerance]
+        if given and len(exact) == len(given):
+            return round(exact[0] if kind is Kind.TOTAL else sum(exact))
+    return None
 
 
 def _way(together: Iterable[Hypothesis]) -> Way | None:

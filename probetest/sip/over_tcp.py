@@ -46,6 +46,7 @@ class _Conversation:
     frame: int = 0  # the one that brought the last of what is there
     ready_ns: int = 0
     interface: int = 0
+    searched: int = 0  # of what is unknown
 
     @property
     def kept_bytes(self) -> int:
@@ -116,7 +117,9 @@ class Conversations:
 
     def _recognise(self, stream: StreamKey, talk: _Conversation, data: bytearray) -> bytes | None:
         """Return what is to be read of *data*, None while it is not known to be SIP, or is not."""
-        found = NEXT_START.search(data, 0, SEARCHED_BYTES + START_LINE_BYTES)
+        start = max(0, talk.searched - START_LINE_BYTES)  # else each segment costs all before it
+        talk.searched = len(data)
+        found = NEXT_START.search(data, start, SEARCHED_BYTES + START_LINE_BYTES)
         if found is not None or START.match(data):
             return bytes(data)
         if stream.from_start and (head := opens_websocket(bytes(data))) is not None:
@@ -139,6 +142,7 @@ class Conversations:
             yield _told(stream, talk, part.data, why)
         if talk.unknown is not None:
             talk.unknown.clear()
+            talk.searched = 0
         if talk.frames is not None:  # where the next frame begins cannot be known
             self._forget(stream)
 

@@ -240,3 +240,15 @@ def test_a_message_cut_within_its_first_line_is_not_passed_over(payload_bytes: i
 
     assert one.gist is None
     assert Defect.INCOMPLETE in one.defects
+
+
+def test_a_stream_in_small_segments_is_searched_once() -> None:
+    """A message begins behind other bytes, wherever segments cut its first line."""
+    tape, data = Tape(), b"screen " * 300 + b"\r\n" + ONE
+    sizes = [len(data) - len(ONE) - 5] + [1] * 60
+    at = 0
+    for size in [*sizes, len(data)]:
+        tape.tcp(at / 1000, PHONE, SBC, data[at : at + size], at=at)
+        at += len(data[at : at + size])
+
+    assert [one.data for one in messages(tape) if one.gist is not None] == [ONE]
