@@ -15,10 +15,10 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
-_BRACKETED = re.compile(r'((?:[^"<]|"(?:[^"\\]|\\.)*+")*+)<([^<>]*)>(.*)\Z', re.DOTALL)
+_BRACKETED = re.compile(r'((?>(?:[^"<]|"(?>(?:[^"\\]|\\.)*)")*))<([^<>]*)>(.*)\Z', re.DOTALL)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(.*)\Z", re.DOTALL)
 _HOST_END = re.compile("[;?]")
-_PIECE = re.compile(r'"(?:[^"\\]|\\.?)*+"?|<[^>]*+>?|[,;]|[^",;<]+', re.DOTALL)
+_PIECE = re.compile(r'"(?>(?:[^"\\]|\\.?)*)"?|<[^>]*+>?|[,;]|[^",;<]+', re.DOTALL)
 _PLAIN = re.compile(  # as nearly all are written: no escapes, no parameters but user=phone
     r'(?:(?:[^"<>]*|"[^"\\]*"[ \t]*)(<))?'
     r"((sips?):([+0-9A-Za-z*#_.\-]+)@([a-z0-9.\-]+)(?::[0-9]{1,5})?(;user=phone)?)(>)?\Z"

@@ -14,7 +14,7 @@ from typing import Protocol
 
 MAX_OCTETS = 255  # of a pattern or a subject: what one DNS character-string holds
 
-_OPERATORS = frozenset(b".[()*+?{}|^$")  # without its backslash, such a delimiter would operate
+_OPERATORS = frozenset(b".[()+*?{}|^$")  # without its backslash, such a delimiter would operate
 _BRACKET_OPERATORS = frozenset(b"^-[]")  # in a bracket expression, where backslash is a member
 
 

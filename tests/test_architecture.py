@@ -1,6 +1,7 @@
 """The rules of ARCHITECTURE.md, as tests."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,21 @@ def test_no_broad_except(module: str) -> None:
     swallowed = {"", "Exception", "BaseException"} & caught
 
     assert not swallowed
+
+
+POSSESSIVE_GROUP = re.compile(r"\)(?:[*+?]|\{[0-9,]+\})\+")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_group_is_possessive(module: str) -> None:
+    """Python 3.11.0 to 3.11.4 (Debian 12) match "(...)*+" wrongly: "(?>(...)*)" is right there."""
+    texts = [
+        node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+    ]
+
+    assert [text for text in texts if POSSESSIVE_GROUP.search(text)] == []
 
 
 TESTS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("tests/**/test_*.py"))

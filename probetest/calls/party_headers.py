@@ -21,7 +21,7 @@ _SIDES = {FROM: "from", TO: "to"}
 _SIDES |= dict.fromkeys((ASSERTED, REMOTE, PREFERRED, PRIVACY), "caller")
 _SIDES |= dict.fromkeys((CALLED_PARTY, DIVERSION, HISTORY), "called")
 _CREDENTIALS = ("Authorization", "Proxy-Authorization")
-_USERNAME = re.compile(r'(?:\A|[\s,])username[ \t]*=[ \t]*"((?:[^"\\]|\\.)*+)"', re.IGNORECASE)
+_USERNAME = re.compile(r'(?:\A|[\s,])username[ \t]*=[ \t]*"((?>(?:[^"\\]|\\.)*))"', re.IGNORECASE)
 _NAMES = {name.lower().encode(): name for name in _SIDES} | {b"f": FROM, b"t": TO}
 _INVITE = re.compile(rb"INVITE ([^ \r\n]+) SIP/2\.0\r\n")
 _NAMING = re.compile(  # a header that names somebody, or a line that goes on

@@ -35,8 +35,8 @@ _OTHER = (  # the name of a header that does not matter; the first letter mostly
 _HEAD = re.compile(  # "(?(4)a|(b))": once group 4 is set a has to follow, and "(?!)" never does
     (
         r"(?:([A-Z]{3,16}) [A-Za-z][A-Za-z0-9+.\-]*+:[^\s<>\"\x00-\x1f\x7f]++ SIP/2\.0"
-        rf"|(SIP/2\.0) ([1-6][0-9]{{2}})(?: {_LINE})?+)"
-        r"(?:\r\n(?:"
+        rf"|(SIP/2\.0) ([1-6][0-9]{{2}})(?: {_LINE})?)"
+        r"(?>(?:\r\n(?:"
         rf"{_header('via', 'v')}(?(4){_LINE}|({_LINE}))"
         rf"|{_header('from', 'f')}(?(5)(?!)|({_LINE}))"
         rf"|{_header('to', 't')}(?(6)(?!)|({_LINE}))"
@@ -44,7 +44,7 @@ _HEAD = re.compile(  # "(?(4)a|(b))": once group 4 is set a has to follow, and "
         rf"|{_header('cseq')}(?(8)(?!)|([0-9]{{1,9}})[ \t]++([A-Z]{{3,16}})(?=\r))"
         rf"|{_header('content-length', 'l')}(?(10)(?!)|([0-9]{{1,9}})(?=\r))"
         rf"|{_OTHER}[ \t]*+:{_LINE}"
-        r")){4,200}+\r\n\r\n"
+        r")){4,200})\r\n\r\n"
     ).encode()
 )
 _SPECIAL = re.compile(

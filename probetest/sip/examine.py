@@ -33,8 +33,8 @@ _DATE = re.compile(
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} "
     r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT\Z"
 )
-_NAME = re.compile(rf"(?:{TOKEN}[ \t]*)*+\Z|\"(?:[^\"\\]|\\.)*+\"[ \t]*\Z", re.DOTALL)
-_BRACKETS = re.compile(r"((?:[^\"<]|\"(?:[^\"\\]|\\.)*+\")*+)<([^>]*)>(.*)\Z", re.DOTALL)
+_NAME = re.compile(rf"(?>(?:{TOKEN}[ \t]*)*)\Z|\"(?>(?:[^\"\\]|\\.)*)\"[ \t]*\Z", re.DOTALL)
+_BRACKETS = re.compile(r"((?>(?:[^\"<]|\"(?>(?:[^\"\\]|\\.)*)\")*))<([^>]*)>(.*)\Z", re.DOTALL)
 _COOKIE = "z9hg4bk"
 
 

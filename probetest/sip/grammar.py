@@ -15,13 +15,13 @@ TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"  # RFC 3261 section 25.1 # noqa: S105 - gramm
 TOKEN_ONLY = re.compile(rf"{TOKEN}\Z")
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"\x00-\x1f\x7f]+\Z")
 _CSEQ = re.compile(rf"0*([0-9]{{1,40}})[ \t]+({TOKEN})\Z")
-_QUOTED = r'"(?:[^"\\]|\\.)*+"'
-_NAME_ADDR = re.compile(rf"(?:[^\"<]|{_QUOTED})*+<([^<>]*)>(.*)\Z", re.DOTALL)
+_QUOTED = r'"(?>(?:[^"\\]|\\.)*)"'
+_NAME_ADDR = re.compile(rf"(?>(?:[^\"<]|{_QUOTED})*)<([^<>]*)>(.*)\Z", re.DOTALL)
 _UNQUOTED_ADDR = re.compile(r"[^<]*+<([^<>]*)>(.*)\Z", re.DOTALL)
 _PIECE = re.compile(  # what is never closed runs to the end: the whole stays linear in its length
-    r'"(?:[^"\\]|\\.?)*+"?|<[^>]*+>?|[,;]|[^",;<]+', re.DOTALL
+    r'"(?>(?:[^"\\]|\\.?)*)"?|<[^>]*+>?|[,;]|[^",;<]+', re.DOTALL
 )
-_BALANCED = re.compile(rf"(?:[^\"]|{_QUOTED})*+\Z", re.DOTALL)
+_BALANCED = re.compile(rf"(?>(?:[^\"]|{_QUOTED})*)\Z", re.DOTALL)
 
 COMPACT = dict(  # RFC 3261 section 7.3.3 and the IANA header registry
     zip(

@@ -59,7 +59,7 @@ _LACKING = {  # what it means that one of them is absent
     "Call-ID": Defect.CALL_ID,
     "CSeq": Defect.CSEQ,
 }
-_CERTAIN = re.compile(rb"(?:[^\n]*+\n(?=[^ \t]))*+")  # whole lines, seen to be not continued
+_CERTAIN = re.compile(rb"(?>(?:[^\n]*+\n(?=[^ \t]))*)")  # whole lines, seen to be not continued
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 A package of `packages.debian` that is not installed is skipped; where CI installs them, it fails.
 """
 
-import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,23 +76,31 @@ def test_the_digits_of_a_package_are_those_its_files_are_named_after(
     assert found == {**{key: key for key in "0123456789"}, "pound": "#", "star": "*"}
 
 
+PYSHARK = """
+import json, sys, pyshark
+found = []
+with pyshark.FileCapture(
+    sys.argv[1], display_filter="sip", keep_packets=False, custom_parameters=["-n"]
+) as capture:
+    for packet in capture:
+        sip = packet.sip
+        what = sip.get_field_value("Method") or sip.get_field_value("Status-Code")
+        users = (sip.get_field_value("from_user"), sip.get_field_value("to_user"))
+        found.append((int(packet.number), what, sip.get_field_value("Call-ID"), *users))
+print(json.dumps(found))
+"""
+
+
 def their_messages(path: Path) -> list[tuple[int, str, str, str, str]]:
-    """Return frame, what it is, Call-ID and users of each SIP message, as pyshark gives them."""
+    """Return frame, what it is, Call-ID and users of each SIP message, as pyshark gives them.
+
+    In a process of its own: pyshark wants the thread's event loop, which other tests have closed.
+    """
     need("tshark", "tshark")
-    pyshark = importlib.import_module("pyshark")
-    capture = pyshark.FileCapture(
-        str(path), display_filter="sip", keep_packets=False, custom_parameters=["-n"]
-    )
-    found = []
-    try:
-        for packet in capture:
-            sip = packet.sip
-            what = sip.get_field_value("Method") or sip.get_field_value("Status-Code")
-            users = (sip.get_field_value("from_user"), sip.get_field_value("to_user"))
-            found.append((int(packet.number), what, sip.get_field_value("Call-ID"), *users))
-    finally:
-        capture.close()
-    return found
+    argv = [sys.executable, "-c", PYSHARK, str(path)]
+    told = subprocess.run(argv, capture_output=True, check=False, timeout=60)
+    assert not told.returncode, told.stderr.decode()
+    return [tuple(one) for one in json.loads(told.stdout)]
 
 
 @pytest.mark.parametrize(
