@@ -7,6 +7,7 @@ whole site file is checked by `fst site check`, here only what is used is read, 
 import ipaddress
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -105,8 +106,11 @@ def network(text: str, *, file: str = "", field: str = "") -> Network:
     try:
         return ipaddress.ip_network(text)
     except ValueError as error:
-        fix = "write it as 192.0.2.0/24"
-        raise InputError("not a network", file=file, field=field, value=text, fix=fix) from error
+        why, fix = "not a network", "write it as 192.0.2.0/24"
+        with suppress(ValueError):  # a host's address with its network's length
+            meant = ipaddress.ip_network(text, strict=False)
+            why, fix = "has bits set after the prefix", f"did you mean {meant}?"
+        raise InputError(why, file=file, field=field, value=text, fix=fix) from error
 
 
 def _toml(text: str, file: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 900, 150, 56, 10, 26
 MAX_ROWS = 2000  # of a table; a browser takes seconds to lay out more
 MAX_BARS = 1500  # of one device: minutes of a day; more would not be told apart
 GRID_LINES = 4
+MOS_TITLE, MOS_HIGHEST = "Streams by MOS", 5.0  # ITU-T P.800: 1 to 5
 STEPS = 20  # of a histogram
 TIMES = ("at", "bucket")  # columns with a date and time, which is not to be broken
 MAX_BAR_WIDTH = 60  # an hour alone would be a wall
@@ -94,21 +95,24 @@ def _spread(table: Table) -> Iterator[Picture]:
             if one is not None and packets is not None and one + packets > 0
         ],
         "Streams by mean jitter, ms": [_number(row["jitter_mean_ms"]) for row in rows],
-        "Streams by MOS": [_number(row["mos"]) for row in rows],
+        MOS_TITLE: [_number(row["mos"]) for row in rows],
     }
     for title, found in every.items():
         known = [value for value in found if value is not None]
         if known:
-            yield _histogram(title, known)
+            yield _histogram(title, known, MOS_HIGHEST if title == MOS_TITLE else None)
 
 
 def _number(cell: Cell) -> float | None:
     return float(cell) if isinstance(cell, int | float) else None
 
 
-def _histogram(title: str, values: Sequence[float]) -> Picture:
-    """Return how many of *values*, none below 0, lie in each of some equal steps."""
-    step_value = _round_up(max(values)) / STEPS
+def _histogram(title: str, values: Sequence[float], highest: float | None = None) -> Picture:
+    """Return how many of *values*, none below 0, lie in each of some equal steps.
+
+    *highest* is where a scale ends by definition; without it the values say.
+    """
+    step_value = (_round_up(max(values)) if highest is None else highest) / STEPS
     sizes = [0] * STEPS
     for value in values:
         sizes[min(STEPS - 1, int(value / step_value))] += 1

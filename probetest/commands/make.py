@@ -20,7 +20,9 @@ EPILOG = (
 def make(
     script: Annotated[Path, typer.Argument(help="Capture script (TOML, docs/script.md).")],
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; must be new.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write, which must be new; - for stdout.")
+    ],
     variant: Annotated[
         str,
         typer.Option(help="Tell it otherwise: wrapped, cut, doubled, ... (docs/script.md)."),
@@ -35,6 +37,12 @@ def make(
     """
     told = parse_script(_text(script), str(script))
     data = vary(told, variant, frames_of) if variant else build(told)
+    if str(output) == "-":
+        if as_json:
+            fix = "name a file, or leave --json out"
+            raise InputError("stdout holds the capture", field="--json", fix=fix)
+        typer.get_binary_stream("stdout").write(data)
+        return
     try:
         with output.open("xb") as file:
             is_whole = False

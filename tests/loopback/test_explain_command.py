@@ -74,7 +74,7 @@ def test_a_damaged_capture_is_explained_as_far_as_it_goes(
         (["call-7"], "not in this capture; did you mean call-0@192.0.2.10, call-1@192.0.2.10"),
         (["call"], "2 Call-IDs begin so"),
         (["call-1", "--zone", "Mars/North"], "no such time zone"),
-        (["call-1", "--trusted", "192.0.2.1/24"], "not a network"),
+        (["call-1", "--trusted", "192.0.2.1/24"], "did you mean 192.0.2.0/24?"),
         (["call-1", "--inside", "x"], "not a network"),
         (["call-1", "--site", "/nowhere.toml"], "cannot be read"),
     ],
