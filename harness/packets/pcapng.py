@@ -31,6 +31,7 @@ ENHANCED_BYTES = 32  # around the frame
 
 _NUMBERS = 5  # of a frame: interface, offset, time, captured and original bytes
 _SECTION, _INTERFACE, _PACKET, _SIMPLE, _STATISTICS = 0x0A0D0D0A, 1, 2, 3, 5
+_MAJOR = 1  # of the format
 _SMALLEST = {_SECTION: 28, _INTERFACE: 20, _PACKET: 32, _SIMPLE: 16, _STATISTICS: 24, ENHANCED: 32}
 _TSRESOL, _TSOFFSET, _IFDROP, _OSDROP = 9, 14, 5, 7
 _LAST_NS = 2**63 - 1
@@ -104,8 +105,15 @@ class Blocks:
         elif kind == _STATISTICS:
             self._read_statistics(at, total)
         elif kind == _SECTION:
+            self._refuse_other_version(at)
             self.first = len(self.interfaces)
         return at + total  # other blocks (names, comments, secrets) hold no frames
+
+    def _refuse_other_version(self, at: int) -> None:
+        """Stop at a section of another major version: its blocks may be laid out otherwise."""
+        major, minor = struct.unpack_from(self.order + "HH", self.data, at + 12)
+        if major != _MAJOR:
+            raise self.damage(f"section of version {major}.{minor}, and {_MAJOR} is known", at)
 
     def _bounds(self, at: int) -> tuple[int, int]:
         """Return type and length of the block at byte *at*; 0 when the rest is yet to come."""

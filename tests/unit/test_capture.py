@@ -239,6 +239,10 @@ def test_frame_is_as_long_as_the_snapshot_length_and_no_more_than_16_mib() -> No
         ),
         (struct.pack("<III", 77, 1_000_000, 0), "1000000 bytes, but the file has"),
         (block("<", 0x0A0D0D0A, bytes(16)), "byte-order magic 00 00 00 00"),
+        (
+            block("<", 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 2, 0, -1)),
+            "section of version 2.0",
+        ),
         (enhanced("<", 2**64 - 1, b"x"), "1678 to 2262"),
         (interface("<", options=struct.pack("<HH", 9, 80)), "option 9 is longer"),
         (interface("<", options=option("<", 14, b"1234")), "option 14 has 4 bytes"),
