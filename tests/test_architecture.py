@@ -128,6 +128,7 @@ EDGE = {  # the only modules that touch the outside world
     "probetest/commands/replay.py",
     "probetest/commands/explain.py",
     "probetest/commands/compare.py",
+    "probetest/commands/options.py",
     "probetest/commands/place.py",
     "probetest/commands/make.py",
     "probetest/taps/bond_live.py",

@@ -16,7 +16,9 @@ from harness.premises import DialledBy, Premises
 from harness.records import legible
 from harness.views import Table, View, as_csv, as_json, as_text, moment
 from probetest.calls.joining import X_CID, Joining
+from probetest.commands import options
 from probetest.commands.new_files import refuse_taken
+from probetest.commands.options import MS, WINDOW_MS
 from probetest.commands.place import header_names, of_devices, premises
 from probetest.commands.tap_files import BLOCK_MIB, TapFiles, refuse_unreadable
 from probetest.dataset import Listening, ListeningHere, TapData, TapReader
@@ -33,7 +35,6 @@ Example: tcpdump -w - udp | probetest analyse tap=- --view calls --csv
 Example: probetest analyse a=mon.pcap.gz a=tue.pcap.zst b=b.pcapng --html views.html"""
 MAX_COMPLAINTS = 5  # about single messages, on stderr; the summary has their number
 SCHEMA = 1  # of the JSON: raised when a key changes its meaning or goes
-MS = 1_000_000
 MAX_FOLLOW_S = 31_536_000  # a year without a frame: longer says nothing more
 CORES = 2  # with fewer, a second process would only wait
 
@@ -49,8 +50,6 @@ ViewName = Literal[
     "calls",
     "streams",
 ]
-GroupName = Literal["minute", "hour", "day"]
-DestName = Literal["ruri", "to"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,45 +75,28 @@ def analyse(  # noqa: PLR0913 - each option is a parameter
         ),
     ],
     *,
-    site: Annotated[Path | None, typer.Option(help="Site file: dial plan, own numbers.")] = None,
+    site: options.Site = None,
     dial_plan: Annotated[
         list[str] | None,
         typer.Option(metavar="[NAME=]FILE", help="Dial plan (TOML) of all devices, or of one."),
     ] = None,
-    inside: Annotated[list[str] | None, typer.Option(metavar="NET", help="Own network.")] = None,
-    trusted: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NET", help="Whose asserted identities count; default: everybody's."),
-    ] = None,
-    dest: Annotated[
-        DestName, typer.Option(help="Who was dialled: the Request-URI, or To (access line).")
-    ] = "ruri",
+    inside: options.Inside = None,
+    trusted: options.Trusted = None,
+    dest: options.Dest = "ruri",
     view: Annotated[ViewName | None, typer.Option(help="Default: the summary.")] = None,
-    group: Annotated[GroupName, typer.Option(help="Length of a bucket.")] = "hour",
+    group: options.Group = "hour",
     device: Annotated[str, typer.Option(metavar="NAME", help="One device, or all.")] = "all",
     zone: Annotated[str, typer.Option(help="Of all times, such as Europe/London.")] = "UTC",
     top: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of a top list.")] = 10,
-    show_restricted: Annotated[
-        bool, typer.Option(help="Name callers who asked not to be.")
-    ] = False,
-    join_header: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Header that the legs of a call share, such as X-CID."),
-    ] = None,
-    join_by_sdp: Annotated[
-        bool, typer.Option(help="Legs with the same SDP origin are of one call.")
-    ] = True,
-    window_ms: Annotated[
-        float,
-        typer.Option(min=0, max=400, help="The tap's copies lie at most this far apart."),
-    ] = 10.0,
+    show_restricted: options.ShowRestricted = False,
+    join_header: options.JoinHeader = None,
+    join_by_sdp: options.JoinBySdp = True,
+    window_ms: options.WindowMs = WINDOW_MS,
     delay_ms: Annotated[
         float,
         typer.Option(min=0, max=1000, help="Delay one way that MOS assumes; a tap cannot know it."),
     ] = ASSUMED_DELAY_MS,
-    block_mib: Annotated[
-        int, typer.Option(min=1, max=1024, help="Read so much at a time; memory is about 8 times.")
-    ] = BLOCK_MIB,
+    block_mib: options.BlockMib = BLOCK_MIB,
     follow: Annotated[
         float,
         typer.Option(
@@ -124,7 +106,7 @@ def analyse(  # noqa: PLR0913 - each option is a parameter
             help="Wait for a growing file, until nothing came for so long; Ctrl-C ends it too.",
         ),
     ] = 0.0,
-    as_json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json_: options.AsJson = False,
     as_csv_: Annotated[bool, typer.Option("--csv", help="CSV on stdout.")] = False,
     parquet: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write calls and streams there.")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -13,6 +13,8 @@ from harness.packets.blocks import Block
 from harness.premises import DialledBy
 from harness.views import moment
 from probetest.calls.joining import X_CID, Joining
+from probetest.commands import options
+from probetest.commands.options import MS, WINDOW_MS
 from probetest.commands.place import premises, text
 from probetest.commands.tap_files import BLOCK_MIB, TapFiles
 from probetest.compare.mapping import Mapping
@@ -24,10 +26,6 @@ EXIT_DIFFERENT, EXIT_OTHER = 1, 3
 EPILOG = """Example: probetest compare --ours tap.pcap --theirs report.csv --group hour
 
 Example: probetest compare --ours tap.pcap --theirs cdr.csv --mapping cdr.toml --json"""
-MS = 1_000_000
-
-DestName = Literal["ruri", "to"]
-GroupName = Literal["minute", "hour", "day"]
 
 
 def compare_command(  # noqa: PLR0913 - each option is a parameter
@@ -48,31 +46,17 @@ def compare_command(  # noqa: PLR0913 - each option is a parameter
     device: Annotated[str, typer.Option(help="Whose rows of their file, where it has several.")] = (
         ""
     ),
-    site: Annotated[Path | None, typer.Option(help="Site file: dial plan, own numbers.")] = None,
-    dial_plan: Annotated[Path | None, typer.Option(help="Dial plan (TOML).")] = None,
-    trusted: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NET", help="Whose asserted identities count; default: everybody's."),
-    ] = None,
-    dest: Annotated[
-        DestName, typer.Option(help="Who was dialled: the Request-URI, or To (access line).")
-    ] = "ruri",
-    group: Annotated[GroupName, typer.Option(help="Length of a bucket.")] = "hour",
+    site: options.Site = None,
+    dial_plan: options.Plan = None,
+    trusted: options.Trusted = None,
+    dest: options.Dest = "ruri",
+    group: options.Group = "hour",
     zone: Annotated[str, typer.Option(help="Of our buckets, such as Europe/London.")] = "UTC",
-    join_header: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Header that the legs of a call share, such as X-CID."),
-    ] = None,
-    join_by_sdp: Annotated[
-        bool, typer.Option(help="Legs with the same SDP origin are of one call.")
-    ] = True,
-    window_ms: Annotated[
-        float, typer.Option(min=0, max=400, help="The tap's copies lie at most this far apart.")
-    ] = 10.0,
-    block_mib: Annotated[int, typer.Option(min=1, max=1024, help="Read so much at a time.")] = (
-        BLOCK_MIB
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    join_header: options.JoinHeader = None,
+    join_by_sdp: options.JoinBySdp = True,
+    window_ms: options.WindowMs = WINDOW_MS,
+    block_mib: options.BlockMib = BLOCK_MIB,
+    as_json: options.AsJson = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page there.")] = None,
 ) -> None:
     """Hold a capture against a report of it, figure by figure, and name the bug that differs.

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -13,6 +13,8 @@ from harness.packets.blocks import Block
 from harness.premises import DialledBy
 from harness.views import moment
 from probetest.calls.joining import X_CID, Joining
+from probetest.commands import options
+from probetest.commands.options import MS, WINDOW_MS
 from probetest.commands.place import header_names, premises
 from probetest.commands.tap_files import BLOCK_MIB, TapFiles
 from probetest.explain import explain
@@ -20,9 +22,6 @@ from probetest.explain_text import as_text, as_values
 
 EXIT_OTHER = 3
 EPILOG = "Example: probetest explain tap.pcap 3848276298220188511@192.0.2.10 --site site.toml"
-MS = 1_000_000
-
-DestName = Literal["ruri", "to"]
 
 
 def explain_command(  # noqa: PLR0913 - each option is a parameter
@@ -31,34 +30,18 @@ def explain_command(  # noqa: PLR0913 - each option is a parameter
     ],
     call_id: Annotated[str, typer.Argument(help="Call-ID, or its first characters.")],
     *,
-    site: Annotated[Path | None, typer.Option(help="Site file: dial plan, own numbers.")] = None,
-    dial_plan: Annotated[Path | None, typer.Option(help="Dial plan (TOML).")] = None,
-    inside: Annotated[list[str] | None, typer.Option(metavar="NET", help="Own network.")] = None,
-    trusted: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NET", help="Whose asserted identities count; default: everybody's."),
-    ] = None,
-    dest: Annotated[
-        DestName, typer.Option(help="Who was dialled: the Request-URI, or To (access line).")
-    ] = "ruri",
+    site: options.Site = None,
+    dial_plan: options.Plan = None,
+    inside: options.Inside = None,
+    trusted: options.Trusted = None,
+    dest: options.Dest = "ruri",
     zone: Annotated[str, typer.Option(help="Of all times, such as Europe/London.")] = "UTC",
-    show_restricted: Annotated[
-        bool, typer.Option(help="Name callers who asked not to be.")
-    ] = False,
-    join_header: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Header that the legs of a call share, such as X-CID."),
-    ] = None,
-    join_by_sdp: Annotated[
-        bool, typer.Option(help="Legs with the same SDP origin are of one call.")
-    ] = True,
-    window_ms: Annotated[
-        float, typer.Option(min=0, max=400, help="The tap's copies lie at most this far apart.")
-    ] = 10.0,
-    block_mib: Annotated[int, typer.Option(min=1, max=1024, help="Read so much at a time.")] = (
-        BLOCK_MIB
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    show_restricted: options.ShowRestricted = False,
+    join_header: options.JoinHeader = None,
+    join_by_sdp: options.JoinBySdp = True,
+    window_ms: options.WindowMs = WINDOW_MS,
+    block_mib: options.BlockMib = BLOCK_MIB,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show why a call was counted as it was: its messages, its parties, its legs, its media.
 

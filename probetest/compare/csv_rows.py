@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from harness.errors import InputError
 from harness.premises import Premises
 from probetest.compare.mapping import OPTIONAL, PER_S, Mapping
-from probetest.compare.matching import as_number
-from probetest.compare.report import Kind, Number, Report, Reported
+from probetest.compare.report import Kind, Number, Report, Reported, as_number
 
 NS, US = 1_000_000_000, 1000
 COUNTS = frozenset(

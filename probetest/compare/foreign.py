@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from harness.errors import InputError
-from probetest.compare.matching import as_number
-from probetest.compare.report import Kind, Number, Report, Reported
+from probetest.compare.report import Kind, Number, Report, Reported, as_number
 
 _COUNT = re.compile(r"Dialog count: (\d+)\Z")
 _RULE = re.compile(r"[= ]*(?:RTP Streams)?[= ]*\Z")

@@ -204,8 +204,8 @@ def applicable(evidence: Evidence, observed: Observed, report: Report) -> Iterat
     if Kind.STREAM in report.kinds:
         return
     if len(evidence.interfaces) > 1:
-        for number in evidence.interfaces:
-            yield _one_interface(number)
+        for interface in evidence.interfaces:
+            yield _one_interface(interface)
     yield from _shifts(observed, report)
 
 
@@ -271,12 +271,12 @@ def _way(together: Iterable[Hypothesis]) -> Way | None:
     return way if shifted < 2 and once < 2 else None  # noqa: PLR2004 - twice is one too often
 
 
-def _one_interface(number: int) -> Hypothesis:
+def _one_interface(interface: int) -> Hypothesis:
     return Hypothesis(
-        f"interface {number} only",
+        f"interface {interface} only",
         "one leg of the bond is read, what the other brings is lost",
         "docs/bond-and-replay.md",
-        lambda way: replace(way, view=replace(way.view, interface=number)),
+        lambda way: replace(way, view=replace(way.view, interface=interface)),
     )
 
 

@@ -25,7 +25,7 @@ from probetest.compare.counting import (
     streams,
 )
 from probetest.compare.evidence import Evidence
-from probetest.compare.report import Kind, Number, Report, Reported
+from probetest.compare.report import Kind, Report, Reported
 from probetest.compare.way import OURS, Way
 
 START_TOLERANCE_NS = 2 * NS  # of two clocks, where Call-IDs are not given
@@ -244,15 +244,3 @@ def _streams(theirs: Sequence[Reported], ours: Sequence[StreamRecord]) -> Iterat
         for stream in left:
             what = f"{key[0]} to {key[1]} {key[2]}"
             yield Row(Kind.STREAM, what, "packets", stream.packets, None, Verdict.ONLY_OURS, 0)
-
-
-def as_number(text: str) -> Number | None:
-    """Return a decimal number, and half of its last place; None: it is none.
-
-    >>> as_number("0.25"), as_number("12"), as_number("1e3")
-    (Number(value=0.25, tolerance=0.005), Number(value=12.0, tolerance=0.0), None)
-    """
-    whole, point, rest = text.removeprefix("-").partition(".")
-    if not (whole.isascii() and whole.isdecimal() and (rest.isdecimal() if point else True)):
-        return None
-    return Number(float(text), 0.5 * 10 ** -len(rest) if point else 0.0)

@@ -36,6 +36,18 @@ class Number:
         return f"{self.value:.10g}"
 
 
+def as_number(text: str) -> Number | None:
+    """Return a decimal number, and half of its last place; None: it is none.
+
+    >>> as_number("0.25"), as_number("12"), as_number("1e3")
+    (Number(value=0.25, tolerance=0.005), Number(value=12.0, tolerance=0.0), None)
+    """
+    whole, point, rest = text.removeprefix("-").partition(".")
+    if not (whole.isascii() and whole.isdecimal() and (rest.isdecimal() if point else True)):
+        return None
+    return Number(float(text), 0.5 * 10 ** -len(rest) if point else 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Reported:
     """One row; what it does not say is absent."""
