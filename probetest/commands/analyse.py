@@ -15,11 +15,11 @@ from harness.errors import HarnessError, InputError
 from harness.premises import DialledBy, Premises
 from harness.records import legible
 from harness.views import Table, View, as_csv, as_json, as_text, moment
-from probetest.calls.joining import X_CID, Joining
+from probetest.calls.joining import Joining
 from probetest.commands import options
 from probetest.commands.new_files import refuse_taken
 from probetest.commands.options import MS, WINDOW_MS
-from probetest.commands.place import header_names, of_devices, premises
+from probetest.commands.place import joined, of_devices, premises
 from probetest.commands.tap_files import BLOCK_MIB, TapFiles, refuse_unreadable
 from probetest.dataset import Listening, ListeningHere, TapData, TapReader
 from probetest.listening import Listener
@@ -130,7 +130,7 @@ def analyse(  # noqa: PLR0913 - each option is a parameter
     places = of_devices(place, dial_plan or (), files)
     moment(0, zone)  # refuses an unknown zone before the work
     chosen = {name: paths for name, paths in files.items() if device in ("all", name)}
-    joining = Joining((*X_CID, *header_names(join_header or ())), by_origin=join_by_sdp)
+    joining = joined(join_header, by_sdp=join_by_sdp)
     refuse_taken(parquet, html)
     refuse_unreadable(path for paths in chosen.values() for path in paths)
     asked = _Asked(

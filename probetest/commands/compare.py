@@ -12,11 +12,11 @@ from harness.errors import InputError
 from harness.packets.blocks import Block
 from harness.premises import DialledBy
 from harness.views import moment
-from probetest.calls.joining import X_CID, Joining
 from probetest.commands import options
+from probetest.commands.new_files import refuse_taken
 from probetest.commands.options import MS, WINDOW_MS
-from probetest.commands.place import premises, text
-from probetest.commands.tap_files import BLOCK_MIB, TapFiles
+from probetest.commands.place import joined, premises, text
+from probetest.commands.tap_files import BLOCK_MIB, TapFiles, refuse_unless_file
 from probetest.compare.mapping import Mapping
 from probetest.compare.run import Comparison, run
 from probetest.compare.text import as_tables, as_values, as_words
@@ -67,9 +67,9 @@ def compare_command(  # noqa: PLR0913 - each option is a parameter
     """
     moment(0, zone)  # refuses an unknown zone before the work
     for path in ours:
-        if not Path(path).is_file():
-            fix = "compare reads it several times: save a pipe to a file first"
-            raise InputError("no file", field="--ours", value=path, fix=fix)
+        refuse_unless_file(path, field="--ours", command="compare")
+    refuse_taken(None, html)
+    joining = joined(join_header, by_sdp=join_by_sdp)
     if form and mapping is not None:
         raise InputError("give one of them", field="--form and --mapping")
     place = replace(premises(site, dial_plan, (), trusted or ()), dialled=DialledBy(dest))
@@ -92,7 +92,7 @@ def compare_command(  # noqa: PLR0913 - each option is a parameter
         group=group,
         zone=zone,
         window_ns=round(window_ms * MS),
-        joining=Joining((*X_CID, *(join_header or ())), by_origin=join_by_sdp),
+        joining=joining,
     )
     _show(found, ours, theirs, html, as_json=as_json)
     for loss in found.losses:

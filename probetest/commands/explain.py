@@ -3,20 +3,17 @@
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.errors import InputError
 from harness.packets.blocks import Block
 from harness.premises import DialledBy
 from harness.views import moment
-from probetest.calls.joining import X_CID, Joining
 from probetest.commands import options
 from probetest.commands.options import MS, WINDOW_MS
-from probetest.commands.place import header_names, premises
-from probetest.commands.tap_files import BLOCK_MIB, TapFiles
+from probetest.commands.place import joined, premises
+from probetest.commands.tap_files import BLOCK_MIB, TapFiles, refuse_unless_file
 from probetest.explain import explain
 from probetest.explain_text import as_text, as_values
 
@@ -49,11 +46,7 @@ def explain_command(  # noqa: PLR0913 - each option is a parameter
     Exit 3 when the capture is damaged or incomplete: what was read is shown, the rest is named.
     """
     moment(0, zone)  # refuses an unknown zone before the work
-    if not Path(capture).is_file():
-        is_pipe = capture == "-" or Path(capture).is_fifo()
-        fix = "save it to a file first" if is_pipe else "name one pcap or pcapng file"
-        why = "a pipe, but explain reads twice" if is_pipe else "no such file"
-        raise InputError(why, field="CAPTURE", value=capture, fix=fix)
+    refuse_unless_file(capture, field="CAPTURE", command="explain")
     place = replace(premises(site, dial_plan, inside or (), trusted or ()), dialled=DialledBy(dest))
 
     def reading() -> Iterable[Block]:
@@ -65,7 +58,7 @@ def explain_command(  # noqa: PLR0913 - each option is a parameter
         place,
         show_restricted=show_restricted,
         window_ns=round(window_ms * MS),
-        joining=Joining((*X_CID, *header_names(join_header or ())), by_origin=join_by_sdp),
+        joining=joined(join_header, by_sdp=join_by_sdp),
     )
     if as_json:
         values = as_values(found, zone, show_restricted=show_restricted)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.premises import Premises
+from probetest.calls.joining import X_CID, Joining
 
 _TOKEN = re.compile(r"[A-Za-z0-9!%'*+.`_~-]+")  # RFC 3261 section 25.1
 
@@ -27,20 +28,20 @@ def premises(
     return known.with_inside(inside).with_trusted(trusted)
 
 
-def header_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return *names*, if headers can have them.
+def joined(headers: Sequence[str] | None, *, by_sdp: bool) -> Joining:
+    """Return how legs are joined: by headers of these names too, and by the origin of their SDP.
 
     Raises:
-        InputError: one that no header has.
+        InputError: a name that no header has.
 
-    >>> header_names(["X-Call-Group"])
-    ('X-Call-Group',)
+    >>> joined(["X-Call-Group"], by_sdp=False).headers
+    ('X-CID', 'X-Call-Group')
     """
-    for name in names:
+    for name in headers or ():
         if not _TOKEN.fullmatch(name):
             fix = "a name alone, such as X-CID"
             raise InputError("no header has it", field="--join-header", value=name, fix=fix)
-    return tuple(names)
+    return Joining((*X_CID, *(headers or ())), by_origin=by_sdp)
 
 
 def of_devices(

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+from harness.errors import InputError
 from harness.packets.blocks import Block, read_blocks
 from harness.packets.source import STDIN, FileSource, Follow
 
@@ -32,6 +33,20 @@ def refuse_unreadable(paths: Iterable[str]) -> None:
     for path in paths:
         if path != STDIN and not Path(path).is_fifo():
             FileSource(path).close()
+
+
+def refuse_unless_file(path: str, *, field: str, command: str) -> None:
+    """Return if *path* can be read more than once, as *command* does.
+
+    Raises:
+        InputError: it is a pipe, or is not there.
+    """
+    if Path(path).is_file():
+        return
+    is_pipe = path == STDIN or Path(path).is_fifo()
+    fix = "save it to a file first" if is_pipe else "name one pcap or pcapng file"
+    why = f"a pipe, but {command} reads it more than once" if is_pipe else "no such file"
+    raise InputError(why, field=field, value=path, fix=fix)
 
 
 class TapFiles:

@@ -1,6 +1,7 @@
 """The command `probetest compare`: exit codes, JSON, and the page."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,15 @@ def test_of_a_damaged_capture_nothing_is_proven(
     assert "damaged" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("more", [("--mapping", "x.toml"), ("--zone", "Mars"), ("--group", "year")])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--mapping", "x.toml"),
+        ("--zone", "Mars"),
+        ("--group", "year"),
+        ("--join-header", "two words"),
+    ],
+)
 def test_what_cannot_be_used_is_2(
     capture: Path, more: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,9 +66,25 @@ def test_what_cannot_be_used_is_2(
 
 
 def test_a_pipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is read several times."""
+    """It is read several times, so it is not opened at all; what is not there is told as that."""
+    os.mkfifo(tmp_path / "tap.pcap")
+
+    assert compare(tmp_path / "tap.pcap", HEAD) == 2
+    assert "a pipe, but compare reads it more than once" in capsys.readouterr().err
     assert compare(tmp_path / "none.pcap", HEAD) == 2
-    assert "several times" in capsys.readouterr().err
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_a_page_that_is_there_is_told_before_the_work(
+    capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is compared for a page that could not be written."""
+    page = capture.with_name("page.html")
+    page.write_text("mine")
+
+    assert compare(capture, HEAD, "--html", str(page)) == 2
+    assert capsys.readouterr().out == ""
+    assert page.read_text() == "mine"
 
 
 def test_json_and_page_hold_every_figure(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     """A pipe cannot be read twice, which is told; a folder, or nothing, is another mistake."""
     pipe, none = tmp_path / "pipe", "no such file; name one pcap or pcapng file"
     os.mkfifo(pipe)
-    to_save = "a pipe, but explain reads twice; save it to a file first"
+    to_save = "a pipe, but explain reads it more than once; save it to a file first"
     names = {"-": to_save, str(pipe): to_save, str(tmp_path): none, str(tmp_path / "x"): none}
     for name, said in names.items():
         assert main(["explain", name, "call-1"]) == 2
